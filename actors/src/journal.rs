@@ -62,7 +62,8 @@ pub trait Journal: Debug + Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, JournalError>>;
 
     /// Effects that entities of these shards have committed and that are not yet marked delivered, in
-    /// the order of their positions, after `after`: those of one source oldest first.
+    /// the order of their positions, after `after`: those of one source oldest first. One call misses nothing that waits all
+    /// the while; what is asked for page by page may miss what others move meanwhile.
     fn undelivered(
         &self,
         shards: &ShardSet,

@@ -260,6 +260,62 @@ async fn while_the_database_is_away_callers_are_refused_at_once() {
     journal.close().await.unwrap();
 }
 
+/// Somebody holds what every commit must lock, and does not let it go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_held_up_ends_by_its_own_limit_and_is_in_doubt_until_it_can_be_told() {
+    const SOON: Duration = Duration::from_secs(10);
+    const WHO_WAITS: &str = "SELECT pid FROM pg_locks WHERE NOT granted
+        AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()) LIMIT 1";
+    const IS_THERE: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
+    let database = TestDatabase::start().await;
+    // Tables are made with all the time there is.
+    open(&database).await.close().await.unwrap();
+    let settings =
+        Settings { patience: Duration::from_secs(1), committers: 1, ..Settings::default() };
+    let journal = PostgresJournal::open(database.options(), "test", settings).await.unwrap();
+    let commit = |n| Commit {
+        events: vec![EncodedEvent { name: "moved".into(), bytes: vec![] }],
+        ..Commit::new(order(n), Version(0), Timestamp(0))
+    };
+    journal.commit(commit(1)).await.unwrap();
+
+    let mut other = database.options().connect().await.unwrap();
+    let mut holder = database.options().connect().await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("SELECT FROM fences FOR UPDATE").execute(&mut *held).await.unwrap();
+    let held_up = async {
+        loop {
+            let waits = sqlx::query_scalar::<_, i32>(WHO_WAITS).fetch_optional(&mut other).await;
+            if let Some(pid) = waits.unwrap() {
+                break pid;
+            }
+        }
+    };
+    let (outcome, pid) = tokio::join!(journal.commit(commit(2)), held_up);
+    assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
+    // Nobody is kept waiting for what nobody knows.
+    let again = journal.commit(commit(2)).await;
+    assert!(matches!(again, Err(CommitError::Unavailable(_))), "{again:?}");
+    let load = journal.load(order(2)).await;
+    assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
+    // The server has given it up, too, though it has not got what it waits for.
+    let given_up = async {
+        while sqlx::query_scalar(IS_THERE).bind(pid).fetch_one(&mut other).await.unwrap() {}
+    };
+    tokio::time::timeout(SOON, given_up).await.expect("its time is over");
+
+    held.rollback().await.unwrap();
+    let written = async {
+        while let Err(error) = journal.commit(commit(2)).await {
+            assert!(matches!(error, CommitError::Unavailable(_)), "{error}");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, written).await.expect("it writes again");
+    assert_eq!(journal.history(order(2), Version(0), 10).await.unwrap().len(), 1);
+    journal.close().await.unwrap();
+}
+
 /// A way to a server that may lead nowhere from one moment to the next, and says nothing.
 struct Tunnel {
     way: PgConnectOptions,

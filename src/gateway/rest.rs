@@ -254,10 +254,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
-/// Which version `If-Match` names, if it names one.
-pub(super) fn version_matched(parts: &Parts) -> Option<u32> {
-    let tag = parts.headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
-    tag.and_then(|tag| tag.trim().trim_matches('"').parse().ok())
+/// Which version of something is to be changed (`If-Match`), as the one who changes it knows it: `LEAST` is the first it can have,
+/// which most things have once they are made.
+#[derive(Debug)]
+pub(super) struct Expected<const LEAST: u32 = 1>(pub(super) u32);
+
+impl<S: Send + Sync, const LEAST: u32> FromRequestParts<S> for Expected<LEAST> {
+    type Rejection = Answered;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let tag = parts.headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
+        let version = tag.and_then(|tag| tag.trim().trim_matches('"').parse::<u32>().ok());
+        match version.filter(|version| *version >= LEAST) {
+            Some(version) => Ok(Self(version)),
+            None => Err(invalid("if-match", "which version? Its ETag says it").into()),
+        }
+    }
 }
 
 /// Something as it is, with its version as its `ETag`.
@@ -905,9 +917,13 @@ pub(super) async fn release_actor(
 }
 
 pub(super) fn created(path: &str, done: Done) -> Response {
-    let location = HeaderValue::from_str(&format!("{path}{}", done.actor));
-    let mut response = (StatusCode::CREATED, Json(done)).into_response();
-    if let Ok(location) = location {
+    made(&format!("{path}{}", done.actor), Json(done))
+}
+
+/// Something that was just made, and where it is from now on.
+pub(super) fn made(path: &str, shown: impl IntoResponse) -> Response {
+    let mut response = (StatusCode::CREATED, shown).into_response();
+    if let Ok(location) = HeaderValue::from_str(path) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response

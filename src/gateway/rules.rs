@@ -8,7 +8,7 @@ use super::{
     Gate,
     front::Question,
     replica::{KEPT_FOR, Replica},
-    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, tagged, version_matched},
+    rest::{Answered, Bearer, Body, Expected, Key, ListQuery, Named, Page, id_of, made, tagged},
     translate::{invalid, not_found},
     why::ASK_WITHIN,
 };
@@ -20,8 +20,7 @@ use actors::{
 };
 use axum::{
     Json,
-    extract::{FromRequestParts, Query, State, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    extract::{Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
 };
 use futures_util::future::join_all;
@@ -148,21 +147,6 @@ impl IntoResponse for RuleShown {
     }
 }
 
-/// Which version of something is to be changed, as the one who changes it knows it.
-#[derive(Debug)]
-pub(super) struct Expected(pub(super) u32);
-
-impl<S: Send + Sync> FromRequestParts<S> for Expected {
-    type Rejection = Answered;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        match version_matched(parts).filter(|version| *version > 0) {
-            Some(version) => Ok(Self(version)),
-            None => Err(invalid("if-match", "which version? Its ETag says it").into()),
-        }
-    }
-}
-
 /// Makes a rule: how drivers are found otherwise, for some jobs and for a while. It takes effect at once, and on every node within two
 /// seconds, without a restart. A job keeps what the rule says of how it is offered for as long as it lasts; weights, hold and learned ways
 /// count in every round as they are then. Of several rules in force the strongest counts alone. Admins only.
@@ -186,12 +170,7 @@ pub(super) async fn make_rule(
     let command = gate.keyed(bearer.0.principal, key, |id| RuleId(id.0).into()).await;
     let id = RuleId(command.0);
     let shown = gate.set_rule(&bearer.0, id, 0, set, command).await?;
-    let location = HeaderValue::from_str(&format!("/v1/rules/{id}"));
-    let mut response = (StatusCode::CREATED, shown).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(made(&format!("/v1/rules/{id}"), shown))
 }
 
 /// Rules that are set (`status=set`), whose end has come (`over`), or that were removed (`removed`), the latest change first. Admins only.

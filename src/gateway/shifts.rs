@@ -5,9 +5,8 @@
 
 use super::{
     Gate,
-    rest::{Answered, Body, Caller, Key, Named, id_of, tagged, version_matched},
+    rest::{Answered, Body, Caller, Expected, Key, Named, id_of, tagged},
     scope::elsewhere,
-    translate::invalid,
     why::driver_named,
 };
 use crate::auth::scope::Scope;
@@ -18,8 +17,7 @@ use actors::{
     runtime::Wished,
 };
 use axum::{
-    extract::{FromRequestParts, State},
-    http::request::Parts,
+    extract::State,
     response::{IntoResponse, Response},
 };
 use protocol::{
@@ -50,20 +48,8 @@ impl IntoResponse for Shown {
     }
 }
 
-/// Which version of a driver's shifts is to be changed, as the one who changes them knows it: 0, if it has had none.
-#[derive(Debug)]
-pub(super) struct Expected(u32);
-
-impl<S: Send + Sync> FromRequestParts<S> for Expected {
-    type Rejection = Answered;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        match version_matched(parts) {
-            Some(version) => Ok(Self(version)),
-            None => Err(invalid("if-match", "which version? Its ETag says it").into()),
-        }
-    }
-}
+/// Which version of a driver's shifts is to be changed: 0, if it has had none.
+type ExpectedShifts = Expected<0>;
 
 /// When a driver is to work, whether it came, and until when staff let it work outside of that. Its `ETag` is its version. A
 /// driver is told of itself (`me`), staff of anyone.
@@ -107,7 +93,7 @@ pub(super) async fn set_shifts(
     State(gate): State<Arc<Gate>>,
     caller: Caller,
     Named(id): Named,
-    expected: Result<Expected, Answered>,
+    expected: Result<ExpectedShifts, Answered>,
     key: Result<Key, Answered>,
     body: Result<Body<SetShifts>, Answered>,
 ) -> Result<Shown, Answered> {

@@ -12,8 +12,8 @@
 
 use super::{
     Gate,
-    rest::{Answered, Bearer, Body, Key, ListQuery, Named, Page, id_of, tagged},
-    rules::{Expected, WhyRemoved, check_ours},
+    rest::{Answered, Bearer, Body, Expected, Key, ListQuery, Named, Page, id_of, made, tagged},
+    rules::{WhyRemoved, check_ours},
     together::run_of,
     translate::{self, forbidden, invalid, not_found},
 };
@@ -37,7 +37,6 @@ use actors::{
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
@@ -139,12 +138,7 @@ pub(super) async fn make_template(
     let command = gate.keyed(bearer.0.principal, key, |id| TemplateId(id.0).into()).await;
     let id = TemplateId(command.0);
     let shown = Box::pin(gate.set_template(&bearer.0, id, 0, set, command)).await?;
-    let location = HeaderValue::from_str(&format!("/v1/run-templates/{id}"));
-    let mut response = (StatusCode::CREATED, shown).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(made(&format!("/v1/run-templates/{id}"), shown))
 }
 
 /// Templates of which days are to come (`status=set`), of which one is being made (`due`), that are `paused`, whose last day is `over`,
@@ -710,25 +704,4 @@ fn may_change(code: Code) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn for_a_paused_zone_the_others_wait_only_until_drivers_are_looked_for() {
-        let (before, looks_from) = (Timestamp(9), Timestamp(10));
-        for now in [before, looks_from] {
-            assert!(may_wait(Code::Busy, now, looks_from), "it may be done in a moment");
-            assert!(!may_wait(Code::OutOfArea, now, looks_from));
-        }
-        assert!(may_wait(Code::ZonePaused, before, looks_from));
-        assert!(!may_wait(Code::ZonePaused, looks_from, looks_from));
-    }
-
-    #[test]
-    fn a_template_is_changed_by_its_own_brands_nodes_only() {
-        assert_eq!(check_ours("reskflow", "reskflow"), Ok(()));
-        let refused = check_ours("safeboda", "reskflow").unwrap_err();
-        assert_eq!(refused.code, Code::Invalid);
-        assert!(refused.message.contains("safeboda"), "{refused}");
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::{
     why::until,
 };
 use actors::{
-    EntityKey, cluster::nats::testing::TestNats, journal::postgres::private::PrivatePostgres,
+    EntityKey, cluster::nats::testing::TestNats, journal::postgres::testing::TestDatabase,
 };
 use protocol::{
     CommandId, DriverId, OrderId, OrderStatus, Point, Principal,
@@ -20,8 +20,6 @@ use protocol::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -33,20 +31,18 @@ const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
 /// What nodes of one cluster share.
 pub(crate) struct Shared {
     pub(crate) directory: TempDir,
-    postgres: PrivatePostgres,
+    database: TestDatabase,
     nats: TestNats,
 }
 
 impl Shared {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // A Postgres of its own does not run as root, and must be able to come in.
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        let postgres = PrivatePostgres::start(directory.path().join("postgres")).await.unwrap();
         let minted =
             outrider(directory.path()).args(["token", "--role", "admin"]).output().unwrap();
         assert!(minted.status.success(), "{minted:?}");
-        Self { directory, postgres, nats: TestNats::start().await }
+        let database = TestDatabase::start().await;
+        Self { directory, database, nats: TestNats::start().await }
     }
 
     fn key_file(&self) -> PathBuf {
@@ -69,7 +65,7 @@ impl Shared {
         let cluster = self.directory.path().file_name().unwrap().to_string_lossy().into_owned();
         [
             ("JOURNAL__KIND", "postgres".to_owned()),
-            ("JOURNAL__URL", self.postgres.url()),
+            ("JOURNAL__URL", self.database.url()),
             ("AUTH__KEY_FILE", self.key_file().to_string_lossy().into_owned()),
             ("CLUSTER__NATS", self.nats.settings().url),
             ("CLUSTER__NAME", cluster.replace('.', "")),

@@ -2,6 +2,7 @@
 
 use crate::{
     client::now,
+    cluster::{Shared, is_shared_by, seen},
     control::event,
     node::{Node, driver, rider},
     rest::{Caller, assert_refused, json_of},
@@ -253,4 +254,33 @@ async fn what_could_be_made_on_no_day_is_refused_and_so_is_who_may_not() {
     }
     let unknown = format!("{TEMPLATES}/{}", protocol::TemplateId::nth(1));
     assert_refused(staff.get(&unknown).await, 404, "not_found").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_template_is_changed_paused_and_removed_by_nodes_of_its_brand_only() {
+    let shared = Shared::new().await;
+    let first = shared.node_with("first", &[("PRESET__NAME", "reskflow")]);
+    let other = shared.node_with("second", &[("PRESET__NAME", "riderguy")]);
+    seen(&first, is_shared_by(2)).await;
+    let staff = Caller::new(&first, Principal::Dispatcher);
+    let body = template(720);
+    let (path, shown) = made(&staff, &body).await;
+    let (actions, removal) = (format!("{path}/actions"), format!("{path}?reason=enough"));
+    let pause = json!({ "pause": { "reason": "holidays" } });
+
+    let there = Caller::new(&other, Principal::Dispatcher);
+    // Whether it says whose it is to be, or leaves that to the node.
+    let mut named = body.clone();
+    named["template"]["preset"] = json!("reskflow");
+    for body in [&body, &named] {
+        assert_refused(there.put(&path, 1, body).await, 422, "invalid").await;
+    }
+    assert_refused(there.post(TEMPLATES, &named).await, 422, "invalid").await;
+    assert_refused(there.post_for(&actions, 1, &pause).await, 422, "invalid").await;
+    assert_refused(there.delete(&removal, 1).await, 422, "invalid").await;
+    assert_eq!(json_of(there.get(&path).await).await, shown, "it is read everywhere");
+
+    let paused = json_of(staff.post_for(&actions, 1, &pause).await).await;
+    assert_eq!((&paused["status"], &paused["version"]), (&json!("paused"), &json!(2)), "{paused}");
+    assert_eq!(staff.delete(&removal, 2).await.status(), 200);
 }

@@ -46,6 +46,7 @@ use horizon::Horizon;
 use loader::Load;
 use ownership::Ownership;
 use protocol::{CommandId, Currency, ShardSet, Timestamp};
+use read::Pass;
 use serde::{Deserialize, Serialize};
 use shares::Shares;
 use sqlx::{
@@ -715,12 +716,16 @@ impl Journal for PostgresJournal {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<OutboxRow>, JournalError>> {
         let shards = *shards;
-        self.bounded(async move {
+        let mut pass = Pass::new(shards, after, limit, read::N_UNDELIVERED_MAX);
+        async move {
             self.told(&shards)?;
-            let rows = read::undelivered(&self.readers, &self.shared, shards, after, limit).await?;
+            while !pass.is_over() {
+                self.bounded(pass.go_on(&self.readers, &self.shared)).await?;
+            }
             self.told(&shards)?;
-            Ok(rows)
-        })
+            Ok(pass.rows())
+        }
+        .boxed()
     }
 
     fn delivered(&self, effects: Vec<EffectKey>) -> BoxFuture<'_, Result<(), JournalError>> {

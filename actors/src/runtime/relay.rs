@@ -38,8 +38,6 @@ const QUEUE_MAX: usize = 16_384;
 const HELD_MAX: usize = 65_536;
 /// Most deliveries under way at once: of what somebody waits for, and of all else.
 const INFLIGHT_MAX: usize = 1_024;
-/// Most rows read from the outbox at once.
-const PAGE: usize = 1_000;
 /// Deliveries are forgotten in the journal in batches of at most this.
 const FORGET_MAX: usize = 512;
 /// …and at the latest this long after the first one.
@@ -526,8 +524,10 @@ pub(super) async fn read_outbox(
     let mut parcels = Vec::new();
     let mut after: Option<OutboxPosition> = None;
     loop {
-        let rows = system.journal().undelivered(shards, after, PAGE).await?;
-        let is_last = rows.len() < PAGE;
+        // At once, for of pages that are asked for one by one each knows only how it was when it was read.
+        let n_asked = HELD_MAX - parcels.len();
+        let rows = system.journal().undelivered(shards, after, n_asked).await?;
+        let is_last = rows.len() < n_asked;
         after = rows.last().map(|row| row.position);
         for row in rows {
             match format::decode(&row.bytes) {

@@ -489,6 +489,27 @@ fn orders_wait_for_the_one_who_is_named_until_they_are_due_and_else_for_two_minu
     assert_eq!(making.waits_until(making.due), making.due + 2 * MINUTE, "one that is late");
 }
 
+/// Clocks of a brand are as far ahead all year: nothing is ever twice, or left out, because others put theirs forward.
+#[test]
+fn from_the_first_to_the_last_days_are_a_day_apart() {
+    let (from, until, leap) = (date("2027-01-31"), date("2028-03-01"), date("2028-02-29"));
+    let weekdays = Weekday::iter().collect();
+    let bounds = TemplateTerms { from: Some(from), until: Some(until), ..terms() };
+    let terms = TemplateTerms { weekdays, except: vec![leap], ..bounds };
+    for offset_min in [-720, 0, 60, OFFSET_MIN, 840] {
+        let next = |last| next_day(&terms, offset_min, start(), last);
+        let all = std::iter::successors(next(None), |(day, _)| next(Some(*day)));
+        let all: Vec<(Date, Timestamp)> = all.collect();
+        assert_eq!((all[0].0, all[all.len() - 1].0), (from, until), "{offset_min}");
+        // The first and the last are among them, and the one that is excepted is not.
+        assert_eq!(all.len(), (until.days() - from.days()) as usize, "{offset_min}");
+        let apart = |two: &[(Date, Timestamp)]| two[1].1.since(two[0].1);
+        let odd: Vec<_> = all.windows(2).filter(|two| apart(two) != DAY).collect();
+        assert_eq!(odd.len(), 1, "{offset_min}: {odd:?}");
+        assert_eq!((odd[0][1].0, apart(odd[0])), (leap.next(), 2 * DAY), "{offset_min}");
+    }
+}
+
 proptest! {
     /// Whatever is said of it and whenever it is asked: no day is twice, none before it is said, and it always goes on.
     #[test]

@@ -19,6 +19,8 @@
 -- Swift or not, a head is locked, in the order of shards, before its epoch is compared, and what is
 -- compared is what was locked. Its row may be behind the log by what fenced statements have added: those who know how
 -- far it goes say so ($69), and it goes as far as the one or the other says.
+-- What was told is marked as far as that at most: a server that has gone back may have lost what we believe to have told,
+-- and what comes to stand there is something else.
 --
 -- Fenced, the row in `fences` is locked before its generation is compared, and held until the statement is committed.
 -- Whoever takes a shard moves that row in the transaction that changes the head, before it looks how far the log goes
@@ -60,7 +62,8 @@ WITH asked AS MATERIALIZED (
 --else
 ), accepted AS MATERIALIZED (
     -- In the order of shards, as every statement that locks heads does: no two wait for each other.
-    UPDATE heads h SET seq = greatest(h.seq, n.seq) + n.total, told = greatest(h.told, n.told)
+    UPDATE heads h SET seq = greatest(h.seq, n.seq) + n.total,
+        told = greatest(h.told, least(n.told, greatest(h.seq, n.seq)))
     FROM (
         SELECT unnest($1::int4[]) AS shard, unnest($2::int8[]) AS epoch, unnest($3::int8[]) AS told,
             unnest($4::int4[]) AS total, unnest($69::int8[]) AS seq
@@ -170,7 +173,7 @@ WITH asked AS MATERIALIZED (
         head + sum(n_events) OVER (PARTITION BY shard ORDER BY ord) - n_events AS seq
     FROM judged WHERE passed
 ), w_heads AS (
-    UPDATE heads h SET seq = o.seq + n.total, told = greatest(h.told, o.told)
+    UPDATE heads h SET seq = o.seq + n.total, told = greatest(h.told, least(o.told, o.seq))
     FROM (SELECT shard, sum(n_events) AS total FROM accepted GROUP BY shard) n JOIN owned o ON o.shard = n.shard
     WHERE h.shard = n.shard AND n.total > 0
 --end

@@ -624,7 +624,7 @@ async fn learn(
 
 /// Writes marks, and into the outbox what would hold them back; forgets what is there no more. Returns
 /// the shards whose marks were written.
-async fn write_marks(
+pub(super) async fn write_marks(
     database: &mut PgConnection,
     marks: &[Mark],
     laggards: &[Laggard],

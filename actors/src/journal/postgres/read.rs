@@ -132,46 +132,105 @@ pub(super) async fn result(
         .await?)
 }
 
-/// First what waits in the outbox, then what still stands with its events, shard by shard.
-pub(super) async fn undelivered(
-    readers: &PgPool,
-    shared: &Shared,
+/// How many rows one statement reads at most of what is undelivered.
+pub(super) const N_UNDELIVERED_MAX: usize = 8_192;
+
+/// What is undelivered of some shards, read statement by statement.
+///
+/// An effect stands with its event until it is told, or until one statement puts it in the outbox and the mark past its
+/// event (`tell.sql`); it never comes back from there. So the outbox is read after the events, all of it: what was moved
+/// before its event was looked at is there by then, however many statements it takes. What was seen in both places counts
+/// where it is now.
+#[derive(Debug)]
+pub(super) struct Pass {
     shards: ShardSet,
     after: Option<OutboxPosition>,
     limit: usize,
-) -> Answer<Vec<OutboxRow>> {
-    let mut page = Vec::new();
-    let mut next = after.and_then(told::place);
-    let has_outbox = next.is_none();
-    if has_outbox {
-        page = in_outbox(readers, shards, after, limit).await?;
-        page.retain(|row| !shared.is_told(row.key, None));
+    n_per_page: usize,
+    step: Step,
+    with_events: Vec<OutboxRow>,
+    in_outbox: Vec<OutboxRow>,
+}
+
+/// What a pass reads next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// What stands with events, from this one of this shard on.
+    Events(Option<(ShardId, u64)>),
+    /// What waits in the outbox, after this position.
+    Outbox(Option<OutboxPosition>),
+    Over,
+}
+
+impl Pass {
+    /// Of effects after a position, at most `limit`, with at most `n_per_page` rows for each statement.
+    pub(super) fn new(
+        shards: ShardSet,
+        after: Option<OutboxPosition>,
+        limit: usize,
+        n_per_page: usize,
+    ) -> Self {
+        Self {
+            shards,
+            after,
+            limit,
+            n_per_page: n_per_page.min(limit),
+            step: Step::Events(after.and_then(told::place)),
+            with_events: Vec::new(),
+            in_outbox: Vec::new(),
+        }
     }
-    let n_in_outbox = page.len();
-    // A page of events may have been told by now, all of it.
-    while page.len() < limit {
-        let (rows, last) = with_events(readers, shards, next, limit).await?;
-        let is_new = |row: &OutboxRow| {
-            let seq = told::place(row.position).map(|(_, seq)| seq);
-            after.is_none_or(|after| row.position > after) && !shared.is_told(row.key, seq)
-        };
-        page.extend(rows.into_iter().filter(is_new));
-        let Some((shard, seq)) = last else {
-            if has_outbox {
-                // What was moved from there to here meanwhile was in neither as it was looked for.
-                let after = page[..n_in_outbox].last().map(|row| row.position).or(after);
-                let moved = in_outbox(readers, shards, after, limit).await?;
-                let seen: HashSet<_> = page.iter().map(|row| row.key).collect();
-                let is_new =
-                    |row: &OutboxRow| !seen.contains(&row.key) && !shared.is_told(row.key, None);
-                drop(page.splice(n_in_outbox..n_in_outbox, moved.into_iter().filter(is_new)));
+
+    /// Is there nothing left to read?
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.step, Step::Over)
+    }
+
+    /// Runs the next statement.
+    pub(super) async fn go_on(&mut self, readers: &PgPool, shared: &Shared) -> Answer<()> {
+        let after = self.after;
+        self.step = match self.step {
+            Step::Events(from) => {
+                let (rows, last) = with_events(readers, self.shards, from, self.n_per_page).await?;
+                let is_new = |row: &OutboxRow| {
+                    let seq = told::place(row.position).map(|(_, seq)| seq);
+                    after.is_none_or(|after| row.position > after) && !shared.is_told(row.key, seq)
+                };
+                self.with_events.extend(rows.into_iter().filter(is_new));
+                let is_enough = self.with_events.len() >= self.limit;
+                match last.filter(|_| !is_enough) {
+                    Some((shard, seq)) => Step::Events(Some((shard, seq + 1))),
+                    // Whoever has come as far as events was told of the outbox before.
+                    None if after.and_then(told::place).is_some() => Step::Over,
+                    None => Step::Outbox(after),
+                }
             }
-            break;
+            Step::Outbox(after) => {
+                let rows = in_outbox(readers, self.shards, after, self.n_per_page).await?;
+                let last = rows.last().filter(|_| rows.len() >= self.n_per_page);
+                let last = last.map(|row| row.position);
+                let is_new = |row: &OutboxRow| !shared.is_told(row.key, None);
+                self.in_outbox.extend(rows.into_iter().filter(is_new));
+                let is_enough = self.in_outbox.len() >= self.limit;
+                match last.filter(|_| !is_enough) {
+                    Some(last) => Step::Outbox(Some(last)),
+                    None => Step::Over,
+                }
+            }
+            Step::Over => Step::Over,
         };
-        next = Some((shard, seq + 1));
+        Ok(())
     }
-    page.truncate(limit);
-    Ok(page)
+
+    /// First what waits in the outbox, then what still stands with its event, shard by shard: so what a source has
+    /// committed earlier comes earlier.
+    pub(super) fn rows(self) -> Vec<OutboxRow> {
+        let mut rows = self.in_outbox;
+        let there: HashSet<_> = rows.iter().map(|row| row.key).collect();
+        rows.extend(self.with_events.into_iter().filter(|row| !there.contains(&row.key)));
+        rows.truncate(self.limit);
+        rows
+    }
 }
 
 async fn in_outbox(

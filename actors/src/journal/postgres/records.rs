@@ -5,7 +5,7 @@ use super::{
     committer::{Shared, now},
     millis,
     ownership::Ownership,
-    read::{EVENT, EventRow, count, feed_event, moment},
+    read::{EVENT, EventRow, N_UNDELIVERED_MAX, Pass, count, feed_event, moment},
     told,
 };
 use crate::{
@@ -160,14 +160,12 @@ pub(super) async fn dump(
         }
         Part::Effects => {
             let after = OutboxPosition(numbers.0.max(0).cast_unsigned());
-            let rows = super::read::undelivered(
-                readers,
-                shared,
-                ShardSet::ALL,
-                Some(after),
-                limit as usize,
-            )
-            .await?;
+            let limit = limit as usize;
+            let mut pass = Pass::new(ShardSet::ALL, Some(after), limit, N_UNDELIVERED_MAX);
+            while !pass.is_over() {
+                pass.go_on(readers, shared).await?;
+            }
+            let rows = pass.rows();
             Ok(rows.into_iter().map(Record::from).collect())
         }
         Part::Claims => {

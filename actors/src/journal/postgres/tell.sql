@@ -19,9 +19,11 @@ WITH owned AS MATERIALIZED (
     USING unnest($11::int2[], $12::uuid[], $13::int8[], $14::int4[]) AS d (kind, id, version, place)
     WHERE o.id = d.id AND o.kind = d.kind AND o.version = d.version AND o.place = d.place
 )
--- A log goes so far if there is such an event, and not because somebody says so: from there the next one would go on.
-UPDATE heads h SET told = greatest(h.told, o.told), seq = greatest(h.seq, (
-    SELECT e.seq FROM events e WHERE e.shard = o.shard AND e.seq = o.seq
-))
-FROM owned o WHERE h.shard = o.shard
+-- A log goes so far if there is such an event, and not because somebody says so: from there the next one would go on, and
+-- what would be marked as told already would be told to nobody.
+UPDATE heads h SET told = greatest(h.told, least(o.told, greatest(h.seq, e.seq))), seq = greatest(h.seq, e.seq)
+FROM owned o LEFT JOIN LATERAL (
+    SELECT e.seq FROM events e WHERE e.shard = o.shard AND e.seq = o.seq LIMIT 1
+) e ON true
+WHERE h.shard = o.shard
 RETURNING h.shard

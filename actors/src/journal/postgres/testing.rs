@@ -56,6 +56,11 @@ impl TestDatabase {
         self.options.clone()
     }
 
+    /// The same as a URL, for programs that a test starts.
+    pub fn url(&self) -> String {
+        self.options.to_url_lossy().into()
+    }
+
     /// The server, if it is the test's own.
     pub fn server(&self) -> Option<&PrivatePostgres> {
         self.own.as_ref().map(|(server, _)| server)

@@ -10,9 +10,11 @@ use super::{
     horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
+    read::Pass,
     schema,
     shares::Shares,
     testing::TestDatabase,
+    told::{Laggard, Mark},
 };
 use crate::{
     Claim, Commit, EntityKey, Format, Kind, Posting, Version, ViewRow,
@@ -1068,9 +1070,30 @@ async fn heads_are_not_brought_further_than_the_logs_go() {
     journal.shared.told.wrote(&next(1, 1), 9);
     journal.close().await.unwrap();
     let mut connection = database.options().connect().await.unwrap();
-    let seqs = "SELECT seq FROM heads WHERE shard IN (7, 8) ORDER BY shard";
-    let seqs: Vec<i64> = sqlx::query_scalar(seqs).fetch_all(&mut connection).await.unwrap();
-    assert!(seqs[0] <= 1 && seqs[1] == 1, "{seqs:?}");
+    let seqs = "SELECT seq, told FROM heads WHERE shard IN (7, 8) ORDER BY shard";
+    let seqs: Vec<(i64, i64)> = sqlx::query_as(seqs).fetch_all(&mut connection).await.unwrap();
+    assert!(seqs[0].0 <= 1 && seqs[0].1 <= 1 && seqs[1] == (1, 1), "{seqs:?}");
+}
+
+/// As of a server that has gone back: what comes to stand there is still to be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_do_not_mark_as_told_what_is_not_there() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let epoch = owner.epoch(ShardId(7)).unwrap();
+    for (n_before, way) in [(0, Way::Swift), (1, Way::Sure), (2, Way::Swift)] {
+        let terms = |_| Terms { epoch, told: 9, seq: n_before };
+        let basis = Basis { terms: &terms, knows: &|_, _| true };
+        let writes = [Write::new(next(1, n_before), oneshot::channel().0)];
+        let written = batch::execute(&mut connection, basis, &writes, 1, way).await.unwrap();
+        assert_eq!(written.outcomes, [Ok(n_before + 1)], "{way:?}");
+        let told = "SELECT told FROM heads WHERE shard = 7";
+        let told: i64 = sqlx::query_scalar(told).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(told.cast_unsigned(), n_before, "{way:?}");
+    }
 }
 
 /// Whoever asks in vain may ask again at once; and only of the logs that were asked it is known how far they go.
@@ -1373,6 +1396,54 @@ async fn who_cannot_be_reached_holds_nobody_back() {
     journal.close().await.unwrap();
     let journal = open().await.unwrap();
     assert_eq!(journal.undelivered(&ShardSet::ALL, None, 9).await.unwrap(), []);
+    journal.close().await.unwrap();
+}
+
+/// Puts the effect of two events of shard 7 in the outbox and the mark past them, as its committer does with what
+/// has waited for long. The second of them is event `seq`.
+async fn put_off(seq: u64, epoch: u64, connection: &mut PgConnection) {
+    let shard = ShardId(7);
+    let laggards = [seq - 1, seq].map(|seq| Laggard {
+        shard,
+        seq,
+        commit: (entity(1), Version(seq)),
+        left: BTreeSet::from([0]),
+    });
+    let mark = Mark { shard, epoch, told: seq, seq };
+    let written = committer::write_marks(connection, &[mark], &laggards, &BTreeSet::new()).await;
+    assert_eq!(written.unwrap(), BTreeSet::from([shard]));
+}
+
+/// However many statements it takes to read all, and whatever is moved between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_in_the_outbox_while_it_is_read_is_found_once_and_in_order() {
+    const N_COMMITS: u64 = 4;
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let telling = |commit| Commit { effects: vec![vec![1]], ..commit };
+    for version in 0..N_COMMITS {
+        journal.commit(telling(next(1, version))).await.unwrap();
+    }
+    let neighbour: EntityKey =
+        OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(telling(moved(neighbour))).await.unwrap();
+
+    let epoch = arbiter.epoch(ShardId(7)).unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let mut pass = Pass::new(ShardSet::ALL, None, 100, 1);
+    let mut n_moved = 0;
+    while !pass.is_over() {
+        pass.go_on(&journal.readers, &journal.shared).await.unwrap();
+        // The one that was just read, and the one that would have been read next.
+        if n_moved < N_COMMITS {
+            n_moved += 2;
+            put_off(n_moved, epoch, &mut other).await;
+        }
+    }
+    let found: Vec<_> =
+        pass.rows().into_iter().map(|row| (row.key.source, row.key.version.0)).collect();
+    let of_one = (1..=N_COMMITS).map(|version| (entity(1), version));
+    assert_eq!(found, of_one.chain([(neighbour, 1)]).collect::<Vec<_>>());
     journal.close().await.unwrap();
 }
 

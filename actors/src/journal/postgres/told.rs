@@ -119,7 +119,7 @@ pub(super) struct Mark {
 pub(super) struct Laggard {
     pub(super) shard: ShardId,
     pub(super) seq: u64,
-    commit: (EntityKey, Version),
+    pub(super) commit: (EntityKey, Version),
     pub(super) left: BTreeSet<u32>,
 }
 

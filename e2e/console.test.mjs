@@ -651,6 +651,63 @@ test("nodes and shards are an admin's to see, and to pin", { timeout: 60_000 }, 
   await page.locator(".cluster-stale").waitFor({ state: "detached" });
 });
 
+test("an admin makes a rule, tries it, is told of whoever was first, and removes it", { timeout: 90_000 }, async () => {
+  await openQuiet("dispatcher");
+  assert.equal(await page.locator('.rail a[href="#/rules"]').count(), 0, "nobody else is led there");
+  await go("#/rules");
+  await page.locator(".cluster-closed", { hasText: "Rules are for admins" }).waitFor();
+  await context.close();
+
+  await open();
+  await openQuiet("admin");
+  await page.locator('.rail a[href="#/rules"]').click();
+  await page.locator(".register .empty").waitFor();
+  await page.locator(".register .primary").click();
+  await page.fill("#rule-name", "rush hour");
+  await page.locator(".checks label", { hasText: "Rides" }).click();
+  await page.locator(".dialog .chips button", { hasText: "5.2 km²" }).click();
+  await page.fill("#rule-hold_ms", "30");
+  await page.locator(".dialog .trial button").click();
+  await page.locator(".dialog .trial strong").waitFor();
+  await shot("rule-form");
+  await page.fill("#reason", "a trial");
+  await page.keyboard.press("Enter");
+  const row = page.locator(".said tbody tr", { hasText: "rush hour" });
+  await row.waitFor();
+  await page.locator("#looked-at .pill", { hasText: "In force" }).waitFor();
+  await shot("rules");
+  const admin = await quiet.token("admin");
+  const rules = async () => (await quiet.ask(admin, "v1/rules?status=set")).body.items;
+  const [{ id, body }] = await rules();
+  const { terms } = body.said;
+  assert.deepEqual([terms.kinds, terms.zones.length, terms.changes, body.said.reason], [["ride"], 1, { hold_ms: 30_000 }, "a trial"]);
+
+  await page.locator("#looked-at button", { hasText: "Change" }).click();
+  const first = await fetch(`${quiet.url}v1/rules/${id}`, {
+    method: "PUT", headers: { authorization: `Bearer ${admin}`, "content-type": "application/json", "if-match": '"1"' },
+    body: JSON.stringify({ rule: { ...terms, priority: 7 }, reason: "somebody else" }),
+  });
+  assert.equal(first.status, 200, await first.text());
+  await page.fill("#rule-hold_ms", "20");
+  await page.fill("#reason", "a shorter trial");
+  await page.keyboard.press("Enter");
+  await page.locator(".overtaken tr", { hasText: "Strength" }).waitFor();
+  await shot("rule-overtaken");
+  await page.locator(".overtaken button").click();
+  await page.locator(".overtaken").waitFor({ state: "detached" });
+  assert.deepEqual([await page.locator("#rule-priority").inputValue(), await page.locator("#rule-hold_ms").inputValue()], ["7", "30"]);
+  await page.fill("#rule-hold_ms", "20");
+  await page.keyboard.press("Enter");
+  await page.locator("#looked-at li", { hasText: "20" }).waitFor();
+
+  await page.locator("#looked-at .danger").click();
+  await page.fill("#reason", "enough");
+  await page.locator(".dialog .danger").click();
+  await page.locator("#looked-at .pill", { hasText: "Removed" }).waitFor();
+  await until("it is listed no more", async () => (await row.count()) === 0 && (await rules()).length === 0);
+  assert.deepEqual(complaints.filter((it) => !/409/.test(it)), [], "that somebody was first the browser complains of, too");
+});
+
 test("of several nodes, what moves is shown, and one that is killed while the page is open", { timeout: 120_000 }, async (t) => {
   cluster = await startCluster(["node-1", "node-2"]);
   if (!cluster) return t.skip("no OUTRIDER_TEST_POSTGRES and OUTRIDER_TEST_NATS");

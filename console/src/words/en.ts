@@ -107,7 +107,7 @@ export const en = {
   "figures": "What this node counts", "figures.sessions": "Sessions here", "figures.awake": "Actors awake", "figures.commands": "Commands", "figures.frames": "Frames heard",
   "figures.commit": "Commit p50 / p99", "figures.silent": "This node does not tell what it counts.", "figures.effects": "Effects open",
 
-  "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
+  "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster, rules", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
   "keys.assign": "Assign or reassign", "keys.hold": "Hold or resume", "keys.priority": "Priority", "keys.cancel": "Cancel", "keys.follow": "Follow the driver", "keys.zoom": "Zoom; the whole city",
   "keys.help": "This list",
 
@@ -208,6 +208,24 @@ export const en = {
   "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
   "texts.language": "Texts to choose from, in the language of who reads them",
   "activity.first": "The latest {n}. What was before is in the timeline of each job and the history of each actor.",
+
+  "nav.rules": "Rules", "title.rule": "Rule {id}", "stands.set": "Set", "stands.over": "Over", "stands.removed": "Removed",
+  "edit.change": "Change", "edit.remove": "Remove", "edit.save": "Save", "edit.made_at": "Made", "edit.changed_at": "Changed", "edit.zones_here": "Around the middle of the map:",
+  "edit.overtaken": "Somebody was first. Since you looked, this has changed:", "edit.reload": "Go on from what it is now", "edit.same": "Nothing that is shown here.",
+  "edit.what": "What", "edit.was": "Was", "edit.is": "Is now",
+  "rules.admins": "Rules are for admins", "rules.admins.says": "How drivers are found, and for which jobs otherwise, admins say. What a job was placed under is in its trace.",
+  "rules.none": "There are none: drivers are found as the preset has it.", "rules.new": "New rule", "rules.remove": "Remove this rule?", "rules.for": "For which jobs", "rules.when": "When",
+  "rules.in_force": "In force", "rules.to_come": "To come", "rules.all_work": "all work", "rules.everywhere": "everywhere", "rules.zones": "zones: {n}", "rules.from": "from {at}", "rules.always": "always",
+  "rules.zones_empty": "Zones where jobs are picked up (empty: everywhere)", "rules.empty_is": "What is left empty is as it would be without it: of all work, at once, without an end, as the preset has it.", "rules.as_preset": "as the preset has it",
+  "rules.offering": "Jobs placed from now on", "rules.rounds": "Every round", "rules.weights": "What counts beside the way, as seconds of it", "rules.try": "Try it on the last hour",
+  "trial.none": "Nothing it would be for was assigned in the last hour.", "trial.differ": "{n} of {of} assignments would have been others.", "trial.eta": "To the pickup it would have been {after} on average, and was {before}.",
+  "trial.known_since": "Rounds are known since {at} only.", "trial.left_out": "{n} rounds could not be tried.", "trial.cannot_know": "What cannot be known, and is as it was in these numbers: {what}.",
+  "trial.list": "Assignments that would have been others", "trial.at": "When", "trial.job": "Job", "trial.before": "Was given to", "trial.after": "Would have been given to", "trial.nobody": "nobody",
+  "field.name": "Name", "field.status": "State", "field.zones": "Zones", "field.kinds": "Kinds of work", "field.from": "From", "field.until": "Until", "field.priority": "Strength", "field.changes": "What is different",
+  "field.offer": "How drivers are found", "field.tiers_m": "How far, tier by tier (m)", "field.tier_ms": "Next tier after (s)", "field.attempts_max": "Offers at most", "field.parallel_max": "Offers open at once",
+  "field.offer_ttl_ms": "An offer stands (s)", "field.search_ms": "A search lasts (s)", "field.feed_ms": "In the open list (s)", "field.hold_ms": "Held if further than (s)", "field.hold_per_age": "… and times its age",
+  "field.learned_ways": "Learned ways count", "field.weights": "Weights", "field.idle_ms": "Idle only just (s)", "field.idle_full_ms": "Idle for long from (s)", "field.star_ms": "Each star missing (s)", "field.level_ms": "Each level missing (s)",
+  "field.refusal_ms": "Declines everything (s)", "field.excess_ms": "Each vehicle too large (s)", "field.fairness_ms": "Always had work (s)", "field.turn_ms": "Heads the other way (s)",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

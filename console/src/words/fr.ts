@@ -106,7 +106,7 @@ export const fr: Words = {
   "figures": "Ce que compte ce nœud", "figures.sessions": "Sessions ici", "figures.awake": "Acteurs éveillés", "figures.commands": "Commandes", "figures.frames": "Trames reçues",
   "figures.commit": "Écriture p50 / p99", "figures.silent": "Ce nœud ne dit pas ce qu’il compte.", "figures.effects": "Effets ouverts",
 
-  "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
+  "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe, règles", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
   "keys.assign": "Attribuer ou réattribuer", "keys.hold": "Suspendre ou reprendre", "keys.priority": "Priorité", "keys.cancel": "Annuler", "keys.follow": "Suivre le chauffeur", "keys.zoom": "Échelle ; toute la ville",
   "keys.help": "Cette liste",
 
@@ -207,6 +207,24 @@ export const fr: Words = {
   "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
   "texts.language": "Textes proposés, dans la langue du destinataire",
   "activity.first": "Les {n} derniers. Le reste est dans l’historique de chaque mission et de chaque acteur.",
+
+  "nav.rules": "Règles", "title.rule": "Règle {id}", "stands.set": "Posé", "stands.over": "Terminé", "stands.removed": "Retiré",
+  "edit.change": "Modifier", "edit.remove": "Retirer", "edit.save": "Enregistrer", "edit.made_at": "Créé", "edit.changed_at": "Modifié", "edit.zones_here": "Autour du centre de la carte :",
+  "edit.overtaken": "Quelqu’un vous a devancé. Depuis que vous regardez, ceci a changé :", "edit.reload": "Repartir de l’état actuel", "edit.same": "Rien de ce qui est montré ici.",
+  "edit.what": "Quoi", "edit.was": "Était", "edit.is": "Est",
+  "rules.admins": "Les règles sont réservées aux administrateurs", "rules.admins.says": "Comment les chauffeurs sont trouvés, et pour quelles missions autrement, les administrateurs le disent. Sous quelle règle une mission a été passée est dans sa trace.",
+  "rules.none": "Il n’y en a pas : les chauffeurs sont trouvés comme le préréglage le dit.", "rules.new": "Nouvelle règle", "rules.remove": "Retirer cette règle ?", "rules.for": "Pour quelles missions", "rules.when": "Quand",
+  "rules.in_force": "En vigueur", "rules.to_come": "À venir", "rules.all_work": "tout travail", "rules.everywhere": "partout", "rules.zones": "zones : {n}", "rules.from": "dès le {at}", "rules.always": "toujours",
+  "rules.zones_empty": "Zones de prise en charge (vide : partout)", "rules.empty_is": "Ce qui reste vide est comme sans elle : tout travail, aussitôt, sans fin, selon le préréglage.", "rules.as_preset": "selon le préréglage",
+  "rules.offering": "Missions passées désormais", "rules.rounds": "Chaque tour", "rules.weights": "Ce qui compte outre le trajet, en secondes de trajet", "rules.try": "L’essayer sur la dernière heure",
+  "trial.none": "Rien de ce qu’elle concerne n’a été attribué dans la dernière heure.", "trial.differ": "{n} attributions sur {of} auraient été autres.", "trial.eta": "Jusqu’à la prise en charge, {after} en moyenne au lieu de {before}.",
+  "trial.known_since": "Les tours ne sont connus que depuis {at}.", "trial.left_out": "{n} tours n’ont pu être essayés.", "trial.cannot_know": "Ce qui ne peut être su, et reste inchangé dans ces chiffres : {what}.",
+  "trial.list": "Attributions qui auraient été autres", "trial.at": "Quand", "trial.job": "Mission", "trial.before": "Donnée à", "trial.after": "Aurait été donnée à", "trial.nobody": "personne",
+  "field.name": "Nom", "field.status": "État", "field.zones": "Zones", "field.kinds": "Types de travail", "field.from": "Du", "field.until": "Jusqu’au", "field.priority": "Force", "field.changes": "Ce qui change",
+  "field.offer": "Comment trouver un chauffeur", "field.tiers_m": "Rayons, palier par palier (m)", "field.tier_ms": "Palier suivant après (s)", "field.attempts_max": "Offres au plus", "field.parallel_max": "Offres ouvertes à la fois",
+  "field.offer_ttl_ms": "Une offre dure (s)", "field.search_ms": "Une recherche dure (s)", "field.feed_ms": "Dans la liste ouverte (s)", "field.hold_ms": "Retenu au-delà de (s)", "field.hold_per_age": "… et fois son âge",
+  "field.learned_ways": "Trajets appris comptent", "field.weights": "Poids", "field.idle_ms": "Libre depuis peu (s)", "field.idle_full_ms": "Libre depuis longtemps dès (s)", "field.star_ms": "Par étoile manquante (s)", "field.level_ms": "Par niveau manquant (s)",
+  "field.refusal_ms": "Refuse tout (s)", "field.excess_ms": "Par véhicule trop grand (s)", "field.fairness_ms": "Toujours occupé (s)", "field.turn_ms": "Va à l’opposé (s)",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

@@ -27,6 +27,9 @@ type OfOthers =
   | "request_cancel" | "start_prep" | "item_unavailable" | "adjust_fare_down" | "tip" | "rate" | "begin_assist" | "load" | "unload" | "fixed"
   | "accept_offer" | "decline_offer" | "see_offer" | "claim_job" | "reject_job" | "set_destination";
 
+/** How something stands that staff say, version by version. */
+export type Stands = "set" | "over" | "removed";
+
 export interface Named {
   status: DriverStatus | OrderStatus | RescueStatus;
   fulfilment: FulfilmentStatus;
@@ -47,6 +50,7 @@ export interface Named {
   code: Code;
   command: Exclude<Tags<OrderAction | RescueAction | DriverAction | IncidentAction | RunAction>, OfOthers>;
   standing: Standing;
+  stands: Stands;
   phase: Phase;
 }
 
@@ -54,4 +58,4 @@ export interface Named {
 export type NamedKey = { [Group in keyof Named]: `${Group}.${Named[Group]}` }[keyof Named];
 
 /** Groups of names that are open: what a catalogue has no word for is said as the node says it. */
-export type OpenGroup = "event" | "fare" | "skill";
+export type OpenGroup = "event" | "fare" | "field" | "skill";

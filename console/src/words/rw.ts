@@ -106,7 +106,7 @@ export const rw: Words = {
   "figures": "Ibyo iyi seriveri ibara", "figures.sessions": "Abahujwe hano", "figures.awake": "Abakinnyi bakangutse", "figures.commands": "Amategeko", "figures.frames": "Ubutumwa bwumviswe",
   "figures.commit": "Kwandika p50 / p99", "figures.silent": "Iyi seriveri ntivuga ibyo ibara.", "figures.effects": "Ibitararangira",
 
-  "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
+  "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri, amategeko", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
   "keys.assign": "Genera cyangwa hindura", "keys.hold": "Hagarika gato cyangwa komeza", "keys.priority": "Icyihutirwa", "keys.cancel": "Hagarika", "keys.follow": "Kurikira umushoferi", "keys.zoom": "Ingano; umujyi wose",
   "keys.help": "Uru rutonde",
 
@@ -207,6 +207,24 @@ export const rw: Words = {
   "unit.s": "{n} s", "unit.min": "{n} min", "unit.h": "{n} h",
   "texts.language": "Amagambo yateguwe, mu rurimi rw’uyasoma",
   "activity.first": "{n} bya nyuma. Ibyabanje biri mu mateka ya buri kazi n’aya buri mukinnyi.",
+
+  "nav.rules": "Amategeko", "title.rule": "Itegeko {id}", "stands.set": "Byashyizweho", "stands.over": "Byarangiye", "stands.removed": "Byavanyweho",
+  "edit.change": "Hindura", "edit.remove": "Vanaho", "edit.save": "Bika", "edit.made_at": "Byakozwe", "edit.changed_at": "Byahinduwe", "edit.zones_here": "Hafi yo hagati h’ikarita:",
+  "edit.overtaken": "Hari uwakubanjirije. Kuva warebye, ibi byarahindutse:", "edit.reload": "Komereza ku biriho ubu", "edit.same": "Nta na kimwe mu bigaragara hano.",
+  "edit.what": "Iki", "edit.was": "Byari", "edit.is": "Ubu",
+  "rules.admins": "Amategeko ni ay’abayobozi", "rules.admins.says": "Uko abashoferi bashakwa, n’akazi bihindukiraho, bivugwa n’abayobozi. Itegeko akazi kahawe riri mu mateka y’uguhuza kwako.",
+  "rules.none": "Nta ryo: abashoferi bashakwa nk’uko bisanzwe.", "rules.new": "Itegeko rishya", "rules.remove": "Kuvanaho iri tegeko?", "rules.for": "Akazi bireba", "rules.when": "Ryari",
+  "rules.in_force": "Rirakurikizwa", "rules.to_come": "Rizaza", "rules.all_work": "akazi kose", "rules.everywhere": "hose", "rules.zones": "uturere: {n}", "rules.from": "guhera {at}", "rules.always": "buri gihe",
+  "rules.zones_empty": "Uturere bafatiramo (ubusa: hose)", "rules.empty_is": "Ibisigaye ari ubusa biguma uko bisanzwe: akazi kose, guhera ubu, nta mpera.", "rules.as_preset": "uko bisanzwe",
+  "rules.offering": "Akazi gashya guhera ubu", "rules.rounds": "Buri cyiciro", "rules.weights": "Ibindi bibarwa uretse inzira, mu masegonda", "rules.try": "Rigerageze ku isaha ishize",
+  "trial.none": "Nta kazi rireba katanzwe mu isaha ishize.", "trial.differ": "{n} kuri {of} byari gutangwa ukundi.", "trial.eta": "Kugera aho bafatira byari gutwara {after}, byatwaye {before}.",
+  "trial.known_since": "Ibyiciro bizwi guhera {at} gusa.", "trial.left_out": "Ibyiciro {n} ntibyashobotse kugeragezwa.", "trial.cannot_know": "Ibidashobora kumenyekana, byagumye uko byari: {what}.",
+  "trial.list": "Ibyari gutangwa ukundi", "trial.at": "Ryari", "trial.job": "Akazi", "trial.before": "Byahawe", "trial.after": "Byari guhabwa", "trial.nobody": "nta we",
+  "field.name": "Izina", "field.status": "Uko bimeze", "field.zones": "Uturere", "field.kinds": "Ubwoko bw’akazi", "field.from": "Guhera", "field.until": "Kugeza", "field.priority": "Imbaraga", "field.changes": "Ibihinduka",
+  "field.offer": "Uko abashoferi bashakwa", "field.tiers_m": "Intera, icyiciro ku kindi (m)", "field.tier_ms": "Icyiciro gikurikira nyuma ya (s)", "field.attempts_max": "Inshuro babazwa ntarengwa", "field.parallel_max": "Ababazwa icyarimwe",
+  "field.offer_ttl_ms": "Igihe cyo gusubiza (s)", "field.search_ms": "Gushaka bimara (s)", "field.feed_ms": "Ku rutonde rufunguye (s)", "field.hold_ms": "Gutegereza niba birenze (s)", "field.hold_per_age": "… n’inshuro z’igihe bimaze",
+  "field.learned_ways": "Inzira zamenyekanye zibarwa", "field.weights": "Ibipimo", "field.idle_ms": "Amaze igihe gito nta kazi (s)", "field.idle_full_ms": "Igihe kirekire nta kazi guhera (s)", "field.star_ms": "Buri nyenyeri ibura (s)", "field.level_ms": "Buri rwego rubura (s)",
+  "field.refusal_ms": "Yanga byose (s)", "field.excess_ms": "Buri kinyabiziga kinini cyane (s)", "field.fairness_ms": "Yahoranye akazi (s)", "field.turn_ms": "Ajya ahandi (s)",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

@@ -708,6 +708,46 @@ test("an admin makes a rule, tries it, is told of whoever was first, and removes
   assert.deepEqual(complaints.filter((it) => !/409/.test(it)), [], "that somebody was first the browser complains of, too");
 });
 
+test("a driver is given a shift and let work outside of it, and both are taken away", { timeout: 90_000 }, async () => {
+  const token = await quiet.token("dispatcher");
+  const driver = `driver-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`;
+  // Of whom nobody has ever heard there is nothing to see but shifts.
+  assert.equal((await quiet.ask(token, `v1/drivers/${driver}/actions`, { message: { text: "welcome" } })).status, 200);
+  const shifts = async () => (await quiet.ask(token, `v1/drivers/${driver}/shifts`)).body;
+  await openQuiet();
+  await go(`#/dispatch/${driver}`);
+  await page.locator(".shifts button", { hasText: "Add a shift" }).click();
+  const [begin, finish] = await page.evaluate((now) => [1, 5].map((hours) => {
+    const at = new Date(now + hours * 3_600_000);
+    return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  }), Date.now());
+  await page.fill("#shift-start", begin);
+  await page.fill("#shift-end", finish);
+  await page.fill("#reason", "next week");
+  await shot("shift-form");
+  await page.keyboard.press("Enter");
+  await page.locator(".shifts li .pill", { hasText: "Awaited" }).waitFor();
+  const [{ start, end }] = (await shifts()).shifts;
+  assert.equal(end - start, 4 * 3_600_000);
+
+  await page.locator(".shifts button", { hasText: "Let work outside shifts" }).click();
+  await page.locator(".segments label", { hasText: "4 h" }).click();
+  await page.fill("#reason", "a concert");
+  await page.keyboard.press("Enter");
+  await page.locator(".shifts dd", { hasText: "a concert" }).waitFor();
+  await shot("shifts");
+  await page.locator(".shifts dd button").click();
+  await page.fill("#reason", "it is over");
+  await page.keyboard.press("Enter");
+  await until("it may do so no more", async () => (await page.locator(".shifts dd button").count()) === 0 && (await shifts()).off_shift === undefined);
+
+  await page.locator(".shifts li button").click();
+  await page.fill("#reason", "swapped");
+  await page.keyboard.press("Enter");
+  await until("it has none", async () => (await page.locator(".shifts li").count()) === 0 && (await shifts()).shifts.length === 0);
+  assert.deepEqual(complaints, []);
+});
+
 test("of several nodes, what moves is shown, and one that is killed while the page is open", { timeout: 120_000 }, async (t) => {
   cluster = await startCluster(["node-1", "node-2"]);
   if (!cluster) return t.skip("no OUTRIDER_TEST_POSTGRES and OUTRIDER_TEST_NATS");

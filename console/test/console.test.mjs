@@ -519,6 +519,14 @@ test("a rule that nobody has changed in its fields says what it did, and one tha
   assert.deepEqual(termsOf({ ...draftOf(null), name: " quiet hour " }, null), { name: "quiet hour", priority: 0, changes: {} });
 });
 
+test("a driver's shifts are said anew as they stand, without those that are over or taken away", async () => {
+  const { standing } = await modules.load("/src/views/shifts.tsx");
+  const shift = (start, more = {}) => ({ start, end: start + 9, due: start + 1, turnout: "awaited", ...more });
+  const view = { shifts: [shift(10, { turnout: "came" }), shift(30, { zone: "zone-1" }), shift(50)] };
+  assert.deepEqual(standing(view, null, 15), [{ start: 10, end: 19 }, { start: 30, end: 39, zone: "zone-1" }, { start: 50, end: 59 }]);
+  assert.deepEqual(standing(view, view.shifts[1], 19), [{ start: 50, end: 59 }]);
+});
+
 test("all catalogues fill in the same names", async () => {
   const [{ en }, { fr }, { rw }] = await Promise.all(["en", "fr", "rw"].map((it) => modules.load(`/src/words/${it}.ts`)));
   const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((it) => it[1]).sort();

@@ -192,7 +192,7 @@ export function ChangeForm<Shown extends { version: number }>({ title, go: goes,
       <form class="form" onSubmit={give}>
         {children}
         <label for="reason">{t("act.reason")}</label>
-        <input id="reason" class="field" value={reason} maxLength={LINE_CHARS_MAX} required autofocus={!children} onInput={(event) => setReason(event.currentTarget.value)} />
+        <input id="reason" class="field" value={reason} maxLength={LINE_CHARS_MAX} required autofocus={isDanger || !children} onInput={(event) => setReason(event.currentTarget.value)} />
         {suggestions.length > 0 ? <div class="chips">{suggestions.map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div> : null}
         {refused ? <NotDone refused={refused} path={path} known={known} saying={saying} onReload={(now) => { forget(); onReload(now); }} /> : null}
         <div class="form-end">

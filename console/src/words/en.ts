@@ -227,6 +227,12 @@ export const en = {
   "field.learned_ways": "Learned ways count", "field.weights": "Weights", "field.idle_ms": "Idle only just (s)", "field.idle_full_ms": "Idle for long from (s)", "field.star_ms": "Each star missing (s)", "field.level_ms": "Each level missing (s)",
   "field.refusal_ms": "Declines everything (s)", "field.excess_ms": "Each vehicle too large (s)", "field.fairness_ms": "Always had work (s)", "field.turn_ms": "Heads the other way (s)",
 
+  "shifts": "Shifts", "shifts.none": "It has none this week, and needs none to work.", "shifts.none_demanded": "It has none this week, and needs one to work.", "shifts.add": "Add a shift", "shifts.remove": "Take this shift away?",
+  "shifts.remove.one": "Remove {at}", "shifts.later": "Later than in a week: {n}", "shifts.week": "This week only", "shifts.no_shows": "Did not come", "shifts.works_until": "May work until", "shifts.outside": "Outside shifts",
+  "shifts.zone": "Zone where it is to be (empty: anywhere)", "shifts.anywhere": "anywhere", "turnout.awaited": "Awaited", "turnout.came": "Came", "turnout.missed": "Did not come", "turnout.excused": "Excused",
+  "act.allow_off_shift": "Let work outside shifts", "act.allow_off_shift.says": "It may be on duty in none of its shifts for so long. Said again, the last word counts.",
+  "act.revoke_off_shift": "No longer let work outside shifts", "act.revoke_off_shift.says": "In no shift it takes nothing new, ends what it has, and goes off duty.",
+
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",
   "event.postponed": "Postponed: the rider still rides", "event.located": "Located", "event.triaged": "Needs known", "event.stops_changed": "Way changed",

@@ -226,6 +226,12 @@ export const fr: Words = {
   "field.learned_ways": "Trajets appris comptent", "field.weights": "Poids", "field.idle_ms": "Libre depuis peu (s)", "field.idle_full_ms": "Libre depuis longtemps dès (s)", "field.star_ms": "Par étoile manquante (s)", "field.level_ms": "Par niveau manquant (s)",
   "field.refusal_ms": "Refuse tout (s)", "field.excess_ms": "Par véhicule trop grand (s)", "field.fairness_ms": "Toujours occupé (s)", "field.turn_ms": "Va à l’opposé (s)",
 
+  "shifts": "Services", "shifts.none": "Aucun cette semaine, et il n’en a pas besoin pour travailler.", "shifts.none_demanded": "Aucun cette semaine, et il lui en faut un pour travailler.", "shifts.add": "Ajouter un service", "shifts.remove": "Retirer ce service ?",
+  "shifts.remove.one": "Retirer {at}", "shifts.later": "Au-delà d’une semaine : {n}", "shifts.week": "Cette semaine seulement", "shifts.no_shows": "Absences", "shifts.works_until": "Peut travailler jusqu’au", "shifts.outside": "Hors service",
+  "shifts.zone": "Zone où il doit être (vide : n’importe où)", "shifts.anywhere": "n’importe où", "turnout.awaited": "Attendu", "turnout.came": "Venu", "turnout.missed": "Absent", "turnout.excused": "Excusé",
+  "act.allow_off_shift": "Autoriser hors de ses heures", "act.allow_off_shift.says": "Il peut travailler hors de ses services pendant ce temps. Redit, le dernier mot compte.",
+  "act.revoke_off_shift": "Ne plus autoriser hors de ses heures", "act.revoke_off_shift.says": "Hors de tout service il ne prend plus rien, finit ce qu’il a, et quitte le travail.",
+
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",
   "event.postponed": "Reportée : le client roule encore", "event.located": "Localisé", "event.triaged": "Besoins établis", "event.stops_changed": "Trajet modifié",

@@ -27,6 +27,8 @@ type OfOthers =
   | "request_cancel" | "start_prep" | "item_unavailable" | "adjust_fare_down" | "tip" | "rate" | "begin_assist" | "load" | "unload" | "fixed"
   | "accept_offer" | "decline_offer" | "see_offer" | "claim_job" | "reject_job" | "set_destination";
 
+/** Whether a driver came to a shift. */
+export type Turnout = "awaited" | "came" | "missed" | "excused";
 /** How something stands that staff say, version by version. */
 export type Stands = "set" | "over" | "removed";
 
@@ -51,6 +53,7 @@ export interface Named {
   command: Exclude<Tags<OrderAction | RescueAction | DriverAction | IncidentAction | RunAction>, OfOthers>;
   standing: Standing;
   stands: Stands;
+  turnout: Turnout;
   phase: Phase;
 }
 

@@ -226,6 +226,12 @@ export const rw: Words = {
   "field.learned_ways": "Inzira zamenyekanye zibarwa", "field.weights": "Ibipimo", "field.idle_ms": "Amaze igihe gito nta kazi (s)", "field.idle_full_ms": "Igihe kirekire nta kazi guhera (s)", "field.star_ms": "Buri nyenyeri ibura (s)", "field.level_ms": "Buri rwego rubura (s)",
   "field.refusal_ms": "Yanga byose (s)", "field.excess_ms": "Buri kinyabiziga kinini cyane (s)", "field.fairness_ms": "Yahoranye akazi (s)", "field.turn_ms": "Ajya ahandi (s)",
 
+  "shifts": "Ibihe by’akazi", "shifts.none": "Nta gihe afite muri iki cyumweru, kandi ntagikeneye ngo akore.", "shifts.none_demanded": "Nta gihe afite muri iki cyumweru, kandi aragikeneye ngo akore.", "shifts.add": "Ongeraho igihe", "shifts.remove": "Kuvanaho iki gihe?",
+  "shifts.remove.one": "Vanaho {at}", "shifts.later": "Nyuma y’icyumweru: {n}", "shifts.week": "Iki cyumweru gusa", "shifts.no_shows": "Ntiyaje", "shifts.works_until": "Yakora kugeza", "shifts.outside": "Hanze y’igihe",
+  "shifts.zone": "Akarere azaba arimo (ubusa: aho ari ho hose)", "shifts.anywhere": "aho ari ho hose", "turnout.awaited": "Arategerejwe", "turnout.came": "Yaje", "turnout.missed": "Ntiyaje", "turnout.excused": "Yasonewe",
+  "act.allow_off_shift": "Emerera gukora hanze y’igihe", "act.allow_off_shift.says": "Yakora hanze y’ibihe bye muri aya masaha. Iyo bivuzwe kabiri, ibya nyuma ni byo bibarwa.",
+  "act.revoke_off_shift": "Kuraho gukora hanze y’igihe", "act.revoke_off_shift.says": "Iyo nta gihe afite, nta kandi kazi afata, arangiza ibyo afite, akava ku kazi.",
+
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",
   "event.postponed": "Byimuwe: umugenzi aracyagenda", "event.located": "Aho ari haramenyekanye", "event.triaged": "Ibikenewe byamenyekanye",

@@ -748,6 +748,42 @@ test("a driver is given a shift and let work outside of it, and both are taken a
   assert.deepEqual(complaints, []);
 });
 
+test("a template of runs is made, says when it is next, is paused and removed", { timeout: 90_000 }, async () => {
+  await openQuiet();
+  await page.locator('.rail a[href="#/templates"]').click();
+  await page.locator(".register .primary").click();
+  await page.fill("#template-name", "the bakery's round");
+  // In half a day, by the clock of the brand: no day of it begins meanwhile.
+  const at = new Date(Date.now() + 14 * 3_600_000).toISOString().slice(11, 16);
+  await page.fill("#template-at", at);
+  for (const i of [0, 1]) {
+    await page.fill(`#order-${i}-rider`, `rider-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`);
+    await page.fill(`#order-${i}-from`, "-1.95, 30.06");
+    await page.fill(`#order-${i}-to`, `-1.94, 30.0${7 + i}`);
+  }
+  await shot("template-form");
+  await page.fill("#reason", "the bakery asked");
+  await page.keyboard.press("Enter");
+  const row = page.locator(".said tbody tr", { hasText: "the bakery's round" });
+  await row.waitFor();
+  assert.match(await row.locator("td").nth(2).textContent(), new RegExp(`\\d{4}, ${at}`), "its next run");
+  const token = await quiet.token("dispatcher");
+  const [{ id, body }] = (await quiet.ask(token, "v1/run-templates?status=set")).body.items;
+  assert.deepEqual([body.template.at, body.template.orders.length, body.template.weekdays.length, body.reason], [at, 2, 5, "the bakery asked"]);
+  await page.locator("#looked-at .pill", { hasText: "Set" }).waitFor();
+  await shot("templates");
+
+  const status = async () => (await quiet.ask(token, `v1/run-templates/${id}`)).body.status;
+  for (const [press, becomes] of [["Pause", "Paused"], ["Resume", "Set"], ["Remove", "Removed"]]) {
+    await page.locator("#looked-at button", { hasText: press }).click();
+    await page.fill("#reason", "a holiday");
+    await page.keyboard.press("Enter");
+    await page.locator("#looked-at .pill", { hasText: becomes }).waitFor();
+    assert.equal(await status(), becomes.toLowerCase());
+  }
+  assert.deepEqual(complaints, []);
+});
+
 test("of several nodes, what moves is shown, and one that is killed while the page is open", { timeout: 120_000 }, async (t) => {
   cluster = await startCluster(["node-1", "node-2"]);
   if (!cluster) return t.skip("no OUTRIDER_TEST_POSTGRES and OUTRIDER_TEST_NATS");
@@ -1035,7 +1071,7 @@ test("a view that cannot be had is missed, and shown once it can", { timeout: 60
 test("on a phone the map stays usable and everything is a tap away", { timeout: 60_000 }, async () => {
   await page.setViewportSize({ width: 390, height: 844 });
   await openDemo();
-  for (const [name, hash] of [["phone", "#/dispatch"], ["phone-actors", "#/actors"], ["phone-cluster", "#/cluster"]]) {
+  for (const [name, hash] of [["phone", "#/dispatch"], ["phone-actors", "#/actors"], ["phone-cluster", "#/cluster"], ["phone-templates", "#/templates"]]) {
     await go(hash);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${name}: ${overflow} px too wide`);
@@ -1092,6 +1128,13 @@ for (const colorScheme of ["dark", "light"]) {
     await go("#/cluster");
     await until("figures are there", () => page.locator(".figures-strip .figure").count());
     await judge("cluster");
+    await go("#/templates");
+    await page.locator(".register .primary").click();
+    await page.locator("#template-name").waitFor();
+    await judge("a template's form");
+    await page.keyboard.press("Escape");
+    await page.locator(".dialog").waitFor({ state: "detached" });
+    await judge("templates");
     await shot(`${colorScheme}`);
   });
 }

@@ -19,6 +19,7 @@ const VIEWS: readonly { view: View; icon: IconName; label: Key; key: string; isF
   { view: "actors", icon: "actor", label: "nav.actors", key: "2" },
   { view: "cluster", icon: "cluster", label: "nav.cluster", key: "3" },
   { view: "rules", icon: "rules", label: "nav.rules", key: "4", isFor: (live) => live.isAdmin },
+  { view: "templates", icon: "templates", label: "nav.templates", key: "5", isFor: (live) => live.isEverywhere },
 ];
 
 export function Shell(): JSX.Element {
@@ -74,6 +75,7 @@ export function Shell(): JSX.Element {
         {view === "actors" ? <Later>{({ Actors }) => <Actors id={id} />}</Later> : null}
         {view === "cluster" ? <Later>{({ Cluster }) => <Cluster />}</Later> : null}
         {view === "rules" ? <Later>{({ Rules }) => <Rules id={id} />}</Later> : null}
+        {view === "templates" ? <Later>{({ Templates }) => <Templates id={id} />}</Later> : null}
       </main>
       <Old />
       <Toasts />
@@ -205,7 +207,7 @@ function Toast({ asked }: { asked: Asked }): JSX.Element {
 }
 
 const KEYS: readonly [string, Key][] = [
-  ["1 2 3 4", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
+  ["1 2 3 4 5", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
   ["a", "keys.assign"], ["h", "keys.hold"], ["p", "keys.priority"], ["m", "keys.message"], ["x", "keys.cancel"], ["f", "keys.follow"],
   ["+ − 0", "keys.zoom"], ["?", "keys.help"],
 ];

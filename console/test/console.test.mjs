@@ -527,6 +527,18 @@ test("a driver's shifts are said anew as they stand, without those that are over
   assert.deepEqual(standing(view, view.shifts[1], 19), [{ start: 50, end: 59 }]);
 });
 
+test("a template that nobody has changed in its fields says what it did, and its clock is named", async () => {
+  const { clockOf, draftOf, termsOf } = await modules.load("/src/views/templates.tsx");
+  const needs = { vehicles: ["van"], weight_g: 12_500, skills: ["cold_chain", "ramp"] };
+  const order = { rider: "rider-1", from: { at: { lat: -1.9441, lon: 30.0619 }, label: "the bakery" }, to: { at: { lat: -1.95, lon: 30.07 } }, payment: "on_completion", needs, pickup_proof: ["photo"], dropoff_proof: ["pin", "photo"], cash_on_delivery: 500 };
+  const plain = { rider: "rider-2", from: order.to, to: order.from, payment: "cash", needs: {} };
+  const terms = { name: "round", preset: "reskflow", orders: [order, plain], weekdays: ["sunday", "monday"], at: "06:30", lead_min: 90, from: "2026-12-01", until: "2027-06-30", except: ["2026-12-25"], driver: "driver-1" };
+  assert.deepEqual(termsOf(draftOf(terms), terms), terms);
+  const fresh = termsOf({ ...draftOf(null), name: "new" }, null);
+  assert.deepEqual([fresh.orders.length, fresh.weekdays.length, fresh.lead_min, Object.keys(fresh).sort()], [2, 5, 60, ["at", "lead_min", "name", "orders", "weekdays"]]);
+  assert.deepEqual([0, 120, -210, 345].map(clockOf), ["UTC", "UTC+2", "UTC−3:30", "UTC+5:45"]);
+});
+
 test("all catalogues fill in the same names", async () => {
   const [{ en }, { fr }, { rw }] = await Promise.all(["en", "fr", "rw"].map((it) => modules.load(`/src/words/${it}.ts`)));
   const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((it) => it[1]).sort();

@@ -107,7 +107,7 @@ export const en = {
   "figures": "What this node counts", "figures.sessions": "Sessions here", "figures.awake": "Actors awake", "figures.commands": "Commands", "figures.frames": "Frames heard",
   "figures.commit": "Commit p50 / p99", "figures.silent": "This node does not tell what it counts.", "figures.effects": "Effects open",
 
-  "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster, rules", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
+  "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster, rules, templates", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
   "keys.assign": "Assign or reassign", "keys.hold": "Hold or resume", "keys.priority": "Priority", "keys.cancel": "Cancel", "keys.follow": "Follow the driver", "keys.zoom": "Zoom; the whole city",
   "keys.help": "This list",
 
@@ -232,6 +232,18 @@ export const en = {
   "shifts.zone": "Zone where it is to be (empty: anywhere)", "shifts.anywhere": "anywhere", "turnout.awaited": "Awaited", "turnout.came": "Came", "turnout.missed": "Did not come", "turnout.excused": "Excused",
   "act.allow_off_shift": "Let work outside shifts", "act.allow_off_shift.says": "It may be on duty in none of its shifts for so long. Said again, the last word counts.",
   "act.revoke_off_shift": "No longer let work outside shifts", "act.revoke_off_shift.says": "In no shift it takes nothing new, ends what it has, and goes off duty.",
+
+  "nav.templates": "Templates", "templates": "Templates of runs", "title.template": "Template {id}", "kind.template": "Template", "stands.due": "Day under way", "stands.paused": "Paused", "edit.pause": "Pause", "edit.resume": "Resume",
+  "templates.everywhere": "Templates are for staff of everywhere", "templates.everywhere.says": "Your token is of some regions only, and what is brought every day may begin anywhere.",
+  "templates.none": "There are none: nothing is brought together again and again.", "templates.new": "New template", "templates.pause": "Pause this template?", "templates.resume": "Let this template go on?", "templates.remove": "Remove this template?",
+  "templates.days": "Days", "templates.daily": "every day", "templates.next": "Next run", "templates.placed": "its orders are placed {when}", "templates.made": "What became of it", "templates.nearest": "the nearest who can",
+  "templates.at": "To be fetched at, by the brand’s clock", "templates.driver_empty": "Who brings it (empty: the nearest who can)", "templates.add_order": "Add a delivery", "templates.order": "Delivery {n}", "templates.remove_order": "Take delivery {n} out",
+  "templates.rider": "For whom", "templates.from": "Fetched at (degrees north, east)", "templates.to": "Brought to (degrees north, east)", "templates.middle": "Middle of the map", "templates.weight": "Weight (kg)",
+  "field.orders": "Deliveries", "field.weekdays": "Days of the week", "field.lead_min": "Placed so long before (min)", "field.except": "Days on which it is not", "field.label": "What people call it", "field.rider": "For whom", "field.driver": "Driver",
+  "field.to": "To", "field.payment": "Payment", "field.cash_on_delivery": "Cash to collect (smallest unit)", "field.needs": "Needs", "field.vehicles": "Any of these vehicles", "field.skills": "All of these skills", "field.weight_g": "Weight (g)",
+  "field.pickup_proof": "Proofs when fetched", "field.dropoff_proof": "Proofs when brought",
+  "day.run": "Brought as a run", "day.alone": "Each alone", "day.failed": "Could not be placed", "day.missed": "Missed", "payment.cash": "Cash", "payment.on_completion": "When done",
+  "proof.photo": "Photo", "proof.signature": "Signature", "proof.pin": "PIN", "proof.qr": "QR code", "proof.barcode": "Barcode", "proof.id_document": "Identity document", "proof.quantity": "Quantity",
 
   "event.placed": "Placed", "event.requested": "Requested", "event.payment_awaited": "Payment awaited", "event.payment_confirmed": "Paid",
   "event.reminded": "Rider reminded", "event.price_asked": "New price asked for", "event.price_settled": "Price settled",

@@ -106,7 +106,7 @@ export const fr: Words = {
   "figures": "Ce que compte ce nœud", "figures.sessions": "Sessions ici", "figures.awake": "Acteurs éveillés", "figures.commands": "Commandes", "figures.frames": "Trames reçues",
   "figures.commit": "Écriture p50 / p99", "figures.silent": "Ce nœud ne dit pas ce qu’il compte.", "figures.effects": "Effets ouverts",
 
-  "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe, règles", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
+  "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe, règles, modèles", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
   "keys.assign": "Attribuer ou réattribuer", "keys.hold": "Suspendre ou reprendre", "keys.priority": "Priorité", "keys.cancel": "Annuler", "keys.follow": "Suivre le chauffeur", "keys.zoom": "Échelle ; toute la ville",
   "keys.help": "Cette liste",
 
@@ -231,6 +231,18 @@ export const fr: Words = {
   "shifts.zone": "Zone où il doit être (vide : n’importe où)", "shifts.anywhere": "n’importe où", "turnout.awaited": "Attendu", "turnout.came": "Venu", "turnout.missed": "Absent", "turnout.excused": "Excusé",
   "act.allow_off_shift": "Autoriser hors de ses heures", "act.allow_off_shift.says": "Il peut travailler hors de ses services pendant ce temps. Redit, le dernier mot compte.",
   "act.revoke_off_shift": "Ne plus autoriser hors de ses heures", "act.revoke_off_shift.says": "Hors de tout service il ne prend plus rien, finit ce qu’il a, et quitte le travail.",
+
+  "nav.templates": "Modèles", "templates": "Modèles de tournées", "title.template": "Modèle {id}", "kind.template": "Modèle", "stands.due": "Journée en cours", "stands.paused": "Suspendu", "edit.pause": "Suspendre", "edit.resume": "Reprendre",
+  "templates.everywhere": "Les modèles sont réservés à la régulation de partout", "templates.everywhere.says": "Votre jeton ne vaut que pour certaines régions, et ce qui est livré chaque jour peut commencer n’importe où.",
+  "templates.none": "Il n’y en a pas : rien n’est livré ensemble régulièrement.", "templates.new": "Nouveau modèle", "templates.pause": "Suspendre ce modèle ?", "templates.resume": "Reprendre ce modèle ?", "templates.remove": "Retirer ce modèle ?",
+  "templates.days": "Jours", "templates.daily": "chaque jour", "templates.next": "Prochaine tournée", "templates.placed": "commandes passées {when}", "templates.made": "Ce qu’il en est advenu", "templates.nearest": "le plus proche qui peut",
+  "templates.at": "À prendre à, selon l’heure de la marque", "templates.driver_empty": "Qui livre (vide : le plus proche qui peut)", "templates.add_order": "Ajouter une livraison", "templates.order": "Livraison {n}", "templates.remove_order": "Ôter la livraison {n}",
+  "templates.rider": "Pour qui", "templates.from": "Prise à (degrés nord, est)", "templates.to": "Livrée à (degrés nord, est)", "templates.middle": "Centre de la carte", "templates.weight": "Poids (kg)",
+  "field.orders": "Livraisons", "field.weekdays": "Jours de la semaine", "field.lead_min": "Passées combien avant (min)", "field.except": "Jours sans", "field.label": "Comment on l’appelle", "field.rider": "Pour qui", "field.driver": "Chauffeur",
+  "field.to": "À", "field.payment": "Paiement", "field.cash_on_delivery": "Espèces à encaisser (plus petite unité)", "field.needs": "Besoins", "field.vehicles": "L’un de ces véhicules", "field.skills": "Toutes ces compétences", "field.weight_g": "Poids (g)",
+  "field.pickup_proof": "Preuves à la prise", "field.dropoff_proof": "Preuves à la livraison",
+  "day.run": "En une tournée", "day.alone": "Chacune seule", "day.failed": "N’ont pu être passées", "day.missed": "Manquée", "payment.cash": "Espèces", "payment.on_completion": "À la fin",
+  "proof.photo": "Photo", "proof.signature": "Signature", "proof.pin": "Code PIN", "proof.qr": "Code QR", "proof.barcode": "Code-barres", "proof.id_document": "Pièce d’identité", "proof.quantity": "Quantité",
 
   "event.placed": "Passée", "event.requested": "Demandé", "event.payment_awaited": "Paiement attendu", "event.payment_confirmed": "Payée",
   "event.reminded": "Client prévenu", "event.price_asked": "Nouveau prix proposé", "event.price_settled": "Prix convenu",

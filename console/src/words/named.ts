@@ -4,7 +4,7 @@
 
 import type {
   Code, DriverAction, DriverStatus, FulfilmentStatus, IncidentAction, IncidentKind, IncidentStatus, Issue, MemberStatus, OfferPolicy, OfferStatus,
-  OrderAction, OrderKind, OrderStatus, Principal, Priority, RescueAction, RescueStatus, RunAction, RunStatus, StopKind, VehicleKind, WhyNot,
+  OrderAction, OrderKind, OrderStatus, PaymentTiming, Principal, Priority, ProofKind, RescueAction, RescueStatus, RunAction, RunStatus, StopKind, VehicleKind, WhyNot,
 } from "@outrider/client";
 import type { Kind } from "../status.js";
 
@@ -30,7 +30,11 @@ type OfOthers =
 /** Whether a driver came to a shift. */
 export type Turnout = "awaited" | "came" | "missed" | "excused";
 /** How something stands that staff say, version by version. */
-export type Stands = "set" | "over" | "removed";
+export type Stands = "set" | "due" | "paused" | "over" | "removed";
+/** What became of a template of runs on one day. */
+export type DayOutcome = "run" | "alone" | "failed" | "missed";
+/** How what a template places may be paid for. */
+export type Payment = Exclude<PaymentTiming, "prepay">;
 
 export interface Named {
   status: DriverStatus | OrderStatus | RescueStatus;
@@ -54,6 +58,9 @@ export interface Named {
   standing: Standing;
   stands: Stands;
   turnout: Turnout;
+  day: DayOutcome;
+  payment: Payment;
+  proof: ProofKind;
   phase: Phase;
 }
 

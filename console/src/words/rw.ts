@@ -106,7 +106,7 @@ export const rw: Words = {
   "figures": "Ibyo iyi seriveri ibara", "figures.sessions": "Abahujwe hano", "figures.awake": "Abakinnyi bakangutse", "figures.commands": "Amategeko", "figures.frames": "Ubutumwa bwumviswe",
   "figures.commit": "Kwandika p50 / p99", "figures.silent": "Iyi seriveri ntivuga ibyo ibara.", "figures.effects": "Ibitararangira",
 
-  "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri, amategeko", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
+  "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri, amategeko, ibyitegererezo", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
   "keys.assign": "Genera cyangwa hindura", "keys.hold": "Hagarika gato cyangwa komeza", "keys.priority": "Icyihutirwa", "keys.cancel": "Hagarika", "keys.follow": "Kurikira umushoferi", "keys.zoom": "Ingano; umujyi wose",
   "keys.help": "Uru rutonde",
 
@@ -231,6 +231,18 @@ export const rw: Words = {
   "shifts.zone": "Akarere azaba arimo (ubusa: aho ari ho hose)", "shifts.anywhere": "aho ari ho hose", "turnout.awaited": "Arategerejwe", "turnout.came": "Yaje", "turnout.missed": "Ntiyaje", "turnout.excused": "Yasonewe",
   "act.allow_off_shift": "Emerera gukora hanze y’igihe", "act.allow_off_shift.says": "Yakora hanze y’ibihe bye muri aya masaha. Iyo bivuzwe kabiri, ibya nyuma ni byo bibarwa.",
   "act.revoke_off_shift": "Kuraho gukora hanze y’igihe", "act.revoke_off_shift.says": "Iyo nta gihe afite, nta kandi kazi afata, arangiza ibyo afite, akava ku kazi.",
+
+  "nav.templates": "Ibyitegererezo", "templates": "Ibyitegererezo by’ingendo", "title.template": "Icyitegererezo {id}", "kind.template": "Icyitegererezo", "stands.due": "Umunsi urakorwa", "stands.paused": "Byahagaritswe", "edit.pause": "Hagarika", "edit.resume": "Subukura",
+  "templates.everywhere": "Ibyitegererezo ni iby’abakozi ba hose", "templates.everywhere.says": "Urufunguzo rwawe ni urw’uturere tumwe gusa, kandi ibitwarwa buri munsi bishobora gutangirira ahandi.",
+  "templates.none": "Nta na kimwe: nta bitwarirwa hamwe buri gihe.", "templates.new": "Icyitegererezo gishya", "templates.pause": "Guhagarika iki cyitegererezo?", "templates.resume": "Gusubukura iki cyitegererezo?", "templates.remove": "Kuvanaho iki cyitegererezo?",
+  "templates.days": "Iminsi", "templates.daily": "buri munsi", "templates.next": "Urugendo rukurikira", "templates.placed": "komande zitangwa {when}", "templates.made": "Uko byagenze", "templates.nearest": "uwo hafi ubishoboye",
+  "templates.at": "Isaha yo gufata, ku isaha y’ikigo", "templates.driver_empty": "Uzabitwara (ubusa: uwo hafi ubishoboye)", "templates.add_order": "Ongeraho igemura", "templates.order": "Igemura {n}", "templates.remove_order": "Kuramo igemura {n}",
+  "templates.rider": "Rya nde", "templates.from": "Rifatirwa (dogere amajyaruguru, iburasirazuba)", "templates.to": "Rijyanwa (dogere amajyaruguru, iburasirazuba)", "templates.middle": "Hagati h’ikarita", "templates.weight": "Uburemere (kg)",
+  "field.orders": "Amagemura", "field.weekdays": "Iminsi y’icyumweru", "field.lead_min": "Atangwa mbere ho (min)", "field.except": "Iminsi atabaho", "field.label": "Uko bahita", "field.rider": "Rya nde", "field.driver": "Umushoferi",
+  "field.to": "Kujya", "field.payment": "Ubwishyu", "field.cash_on_delivery": "Amafaranga yo kwakira (igice gito)", "field.needs": "Ibikenewe", "field.vehicles": "Kimwe muri ibi binyabiziga", "field.skills": "Ubu bushobozi bwose", "field.weight_g": "Uburemere (g)",
+  "field.pickup_proof": "Gihamya yo gufata", "field.dropoff_proof": "Gihamya yo kugeza",
+  "day.run": "Mu rugendo rumwe", "day.alone": "Buri ryose ukwaryo", "day.failed": "Ntiyatanzwe", "day.missed": "Waracitse", "payment.cash": "Amafaranga mu ntoki", "payment.on_completion": "Birangiye",
+  "proof.photo": "Ifoto", "proof.signature": "Umukono", "proof.pin": "PIN", "proof.qr": "Kode QR", "proof.barcode": "Kode y’imirongo", "proof.id_document": "Indangamuntu", "proof.quantity": "Umubare",
 
   "event.placed": "Byasabwe", "event.requested": "Byasabwe", "event.payment_awaited": "Hategerejwe kwishyura", "event.payment_confirmed": "Byishyuwe",
   "event.reminded": "Umugenzi yibukijwe", "event.price_asked": "Habajijwe igiciro gishya", "event.price_settled": "Igiciro cyemejwe",

@@ -651,6 +651,139 @@ test("nodes and shards are an admin's to see, and to pin", { timeout: 60_000 }, 
   await page.locator(".cluster-stale").waitFor({ state: "detached" });
 });
 
+test("an admin makes a rule, tries it, is told of whoever was first, and removes it", { timeout: 90_000 }, async () => {
+  await openQuiet("dispatcher");
+  assert.equal(await page.locator('.rail a[href="#/rules"]').count(), 0, "nobody else is led there");
+  await go("#/rules");
+  await page.locator(".cluster-closed", { hasText: "Rules are for admins" }).waitFor();
+  await context.close();
+
+  await open();
+  await openQuiet("admin");
+  await page.locator('.rail a[href="#/rules"]').click();
+  await page.locator(".register .empty").waitFor();
+  await page.locator(".register .primary").click();
+  await page.fill("#rule-name", "rush hour");
+  await page.locator(".checks label", { hasText: "Rides" }).click();
+  await page.locator(".dialog .chips button", { hasText: "5.2 km²" }).click();
+  await page.fill("#rule-hold_ms", "30");
+  await page.locator(".dialog .trial button").click();
+  await page.locator(".dialog .trial strong").waitFor();
+  await shot("rule-form");
+  await page.fill("#reason", "a trial");
+  await page.keyboard.press("Enter");
+  const row = page.locator(".said tbody tr", { hasText: "rush hour" });
+  await row.waitFor();
+  await page.locator("#looked-at .pill", { hasText: "In force" }).waitFor();
+  await shot("rules");
+  const admin = await quiet.token("admin");
+  const rules = async () => (await quiet.ask(admin, "v1/rules?status=set")).body.items;
+  const [{ id, body }] = await rules();
+  const { terms } = body.said;
+  assert.deepEqual([terms.kinds, terms.zones.length, terms.changes, body.said.reason], [["ride"], 1, { hold_ms: 30_000 }, "a trial"]);
+
+  await page.locator("#looked-at button", { hasText: "Change" }).click();
+  const first = await fetch(`${quiet.url}v1/rules/${id}`, {
+    method: "PUT", headers: { authorization: `Bearer ${admin}`, "content-type": "application/json", "if-match": '"1"' },
+    body: JSON.stringify({ rule: { ...terms, priority: 7 }, reason: "somebody else" }),
+  });
+  assert.equal(first.status, 200, await first.text());
+  await page.fill("#rule-hold_ms", "20");
+  await page.fill("#reason", "a shorter trial");
+  await page.keyboard.press("Enter");
+  await page.locator(".overtaken tr", { hasText: "Strength" }).waitFor();
+  await shot("rule-overtaken");
+  await page.locator(".overtaken button").click();
+  await page.locator(".overtaken").waitFor({ state: "detached" });
+  assert.deepEqual([await page.locator("#rule-priority").inputValue(), await page.locator("#rule-hold_ms").inputValue()], ["7", "30"]);
+  await page.fill("#rule-hold_ms", "20");
+  await page.keyboard.press("Enter");
+  await page.locator("#looked-at li", { hasText: "20" }).waitFor();
+
+  await page.locator("#looked-at .danger").click();
+  await page.fill("#reason", "enough");
+  await page.locator(".dialog .danger").click();
+  await page.locator("#looked-at .pill", { hasText: "Removed" }).waitFor();
+  await until("it is listed no more", async () => (await row.count()) === 0 && (await rules()).length === 0);
+  assert.deepEqual(complaints.filter((it) => !/409/.test(it)), [], "that somebody was first the browser complains of, too");
+});
+
+test("a driver is given a shift and let work outside of it, and both are taken away", { timeout: 90_000 }, async () => {
+  const token = await quiet.token("dispatcher");
+  const driver = `driver-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`;
+  // Of whom nobody has ever heard there is nothing to see but shifts.
+  assert.equal((await quiet.ask(token, `v1/drivers/${driver}/actions`, { message: { text: "welcome" } })).status, 200);
+  const shifts = async () => (await quiet.ask(token, `v1/drivers/${driver}/shifts`)).body;
+  await openQuiet();
+  await go(`#/dispatch/${driver}`);
+  await page.locator(".shifts button", { hasText: "Add a shift" }).click();
+  const [begin, finish] = await page.evaluate((now) => [1, 5].map((hours) => {
+    const at = new Date(now + hours * 3_600_000);
+    return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  }), Date.now());
+  await page.fill("#shift-start", begin);
+  await page.fill("#shift-end", finish);
+  await page.fill("#reason", "next week");
+  await shot("shift-form");
+  await page.keyboard.press("Enter");
+  await page.locator(".shifts li .pill", { hasText: "Awaited" }).waitFor();
+  const [{ start, end }] = (await shifts()).shifts;
+  assert.equal(end - start, 4 * 3_600_000);
+
+  await page.locator(".shifts button", { hasText: "Let work outside shifts" }).click();
+  await page.locator(".segments label", { hasText: "4 h" }).click();
+  await page.fill("#reason", "a concert");
+  await page.keyboard.press("Enter");
+  await page.locator(".shifts dd", { hasText: "a concert" }).waitFor();
+  await shot("shifts");
+  await page.locator(".shifts dd button").click();
+  await page.fill("#reason", "it is over");
+  await page.keyboard.press("Enter");
+  await until("it may do so no more", async () => (await page.locator(".shifts dd button").count()) === 0 && (await shifts()).off_shift === undefined);
+
+  await page.locator(".shifts li button").click();
+  await page.fill("#reason", "swapped");
+  await page.keyboard.press("Enter");
+  await until("it has none", async () => (await page.locator(".shifts li").count()) === 0 && (await shifts()).shifts.length === 0);
+  assert.deepEqual(complaints, []);
+});
+
+test("a template of runs is made, says when it is next, is paused and removed", { timeout: 90_000 }, async () => {
+  await openQuiet();
+  await page.locator('.rail a[href="#/templates"]').click();
+  await page.locator(".register .primary").click();
+  await page.fill("#template-name", "the bakery's round");
+  // In half a day, by the clock of the brand: no day of it begins meanwhile.
+  const at = new Date(Date.now() + 14 * 3_600_000).toISOString().slice(11, 16);
+  await page.fill("#template-at", at);
+  for (const i of [0, 1]) {
+    await page.fill(`#order-${i}-rider`, `rider-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`);
+    await page.fill(`#order-${i}-from`, "-1.95, 30.06");
+    await page.fill(`#order-${i}-to`, `-1.94, 30.0${7 + i}`);
+  }
+  await shot("template-form");
+  await page.fill("#reason", "the bakery asked");
+  await page.keyboard.press("Enter");
+  const row = page.locator(".said tbody tr", { hasText: "the bakery's round" });
+  await row.waitFor();
+  assert.match(await row.locator("td").nth(2).textContent(), new RegExp(`\\d{4}, ${at}`), "its next run");
+  const token = await quiet.token("dispatcher");
+  const [{ id, body }] = (await quiet.ask(token, "v1/run-templates?status=set")).body.items;
+  assert.deepEqual([body.template.at, body.template.orders.length, body.template.weekdays.length, body.reason], [at, 2, 5, "the bakery asked"]);
+  await page.locator("#looked-at .pill", { hasText: "Set" }).waitFor();
+  await shot("templates");
+
+  const status = async () => (await quiet.ask(token, `v1/run-templates/${id}`)).body.status;
+  for (const [press, becomes] of [["Pause", "Paused"], ["Resume", "Set"], ["Remove", "Removed"]]) {
+    await page.locator("#looked-at button", { hasText: press }).click();
+    await page.fill("#reason", "a holiday");
+    await page.keyboard.press("Enter");
+    await page.locator("#looked-at .pill", { hasText: becomes }).waitFor();
+    assert.equal(await status(), becomes.toLowerCase());
+  }
+  assert.deepEqual(complaints, []);
+});
+
 test("of several nodes, what moves is shown, and one that is killed while the page is open", { timeout: 120_000 }, async (t) => {
   cluster = await startCluster(["node-1", "node-2"]);
   if (!cluster) return t.skip("no OUTRIDER_TEST_POSTGRES and OUTRIDER_TEST_NATS");
@@ -938,7 +1071,7 @@ test("a view that cannot be had is missed, and shown once it can", { timeout: 60
 test("on a phone the map stays usable and everything is a tap away", { timeout: 60_000 }, async () => {
   await page.setViewportSize({ width: 390, height: 844 });
   await openDemo();
-  for (const [name, hash] of [["phone", "#/dispatch"], ["phone-actors", "#/actors"], ["phone-cluster", "#/cluster"]]) {
+  for (const [name, hash] of [["phone", "#/dispatch"], ["phone-actors", "#/actors"], ["phone-cluster", "#/cluster"], ["phone-templates", "#/templates"]]) {
     await go(hash);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${name}: ${overflow} px too wide`);
@@ -995,6 +1128,13 @@ for (const colorScheme of ["dark", "light"]) {
     await go("#/cluster");
     await until("figures are there", () => page.locator(".figures-strip .figure").count());
     await judge("cluster");
+    await go("#/templates");
+    await page.locator(".register .primary").click();
+    await page.locator("#template-name").waitFor();
+    await judge("a template's form");
+    await page.keyboard.press("Escape");
+    await page.locator(".dialog").waitFor({ state: "detached" });
+    await judge("templates");
     await shot(`${colorScheme}`);
   });
 }

@@ -6,6 +6,7 @@ use actors::{
 };
 use protocol::{
     DriverId,
+    template::DayOutcome,
     trace::{Fate, Parts, Verdict, Weighed, WhyNot},
 };
 use serde_json::Value;
@@ -297,13 +298,17 @@ fn the_console_has_a_word_for_all_that_is_named() {
     let fields = weighed.as_object().expect("a map of its fields").keys();
     let parts: Vec<&str> =
         fields.filter_map(|it| it.strip_suffix("_ms")).filter(|it| *it != "cost").collect();
-    let named: [(&str, &[&str]); 6] = [
+    let stands =
+        [template::SET, template::DUE, template::PAUSED, template::OVER, template::REMOVED];
+    let named: [(&str, &[&str]); 8] = [
         ("verdict", Verdict::VARIANTS),
         ("fate", Fate::VARIANTS),
         ("standing", Standing::VARIANTS),
         ("phase", Phase::VARIANTS),
         ("command", &commands),
         ("cost", &parts),
+        ("stands", &stands),
+        ("day", DayOutcome::VARIANTS),
     ];
     for (group, names) in named {
         for name in names {

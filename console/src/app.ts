@@ -165,10 +165,10 @@ export function usePolled<T>(path: string | null, everyMs: number, of: unknown =
   return latest?.answer ?? null;
 }
 
-// ── Where in the console we are: #/dispatch/order-…, #/actors/driver-…, #/cluster ──
+// ── Where in the console we are: #/dispatch/order-…, #/actors/driver-…, #/cluster, #/rules/rule-…, #/templates/template-… ──
 
-export type View = "dispatch" | "actors" | "cluster";
-const VIEWS: readonly View[] = ["dispatch", "actors", "cluster"];
+export type View = "dispatch" | "actors" | "cluster" | "rules" | "templates";
+const VIEWS: readonly View[] = ["dispatch", "actors", "cluster", "rules", "templates"];
 
 export interface Route {
   view: View;

@@ -100,6 +100,11 @@ export class Live {
     return this.principal === "admin";
   }
 
+  /** Is it staff of everywhere, and not of some regions only? */
+  get isEverywhere(): boolean {
+    return (this.principal === "admin" || this.principal === "dispatcher") && this.regions.length === 0;
+  }
+
   /** Connects, after a refusal too. */
   connect(): void {
     this.client.connect();

@@ -25,6 +25,17 @@ export function latestOf<T>(before: Latest<T> | null, answer: Answer<T>, at: num
   return isKept ? { ...before, missed: answer.refused } : { answer, at, missed: null };
 }
 
+/** Something that is to be otherwise. */
+export interface Change {
+  method: "POST" | "PUT" | "DELETE";
+  path: string;
+  body?: unknown;
+  /** As of which version (`If-Match`): who does not know the latest one is refused. */
+  version?: number;
+  /** By which a repeat is known (`Idempotency-Key`). */
+  key?: string;
+}
+
 export class Rest {
   readonly #token: () => Promise<string>;
 
@@ -37,7 +48,11 @@ export class Rest {
   }
 
   post<T>(path: string, body?: unknown): Promise<Answer<T>> {
-    return this.#ask<T>("POST", path, body);
+    return this.#ask<T>("POST", path, { body });
+  }
+
+  change<T>({ method, path, ...more }: Change): Promise<Answer<T>> {
+    return this.#ask<T>(method, path, more);
   }
 
   /** Text, such as what Prometheus reads; null if there is none. */
@@ -50,10 +65,12 @@ export class Rest {
     }
   }
 
-  async #ask<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+  async #ask<T>(method: string, path: string, { body, version, key }: Omit<Change, "method" | "path"> = {}): Promise<Answer<T>> {
     try {
       const headers: Record<string, string> = { authorization: `Bearer ${await this.#token()}` };
       if (body !== undefined) headers["content-type"] = "application/json";
+      if (version !== undefined) headers["if-match"] = `"${version}"`;
+      if (key !== undefined) headers["idempotency-key"] = key;
       const answer = await fetch(at(path), {
         method, headers, signal: AbortSignal.timeout(PATIENCE_MS), ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { go, useApp, useHeard, useRoute, useTick, useValue, type View } from "./app.js";
 import { Later } from "./later.js";
-import type { Asked, Trust } from "./live.js";
+import type { Asked, Live, Trust } from "./live.js";
 import { Search } from "./search.js";
 import { SignIn } from "./sign_in.js";
 import { Sos, who } from "./sos.js";
@@ -13,10 +13,13 @@ import { Dialog, Icon, IconButton, Refusal, described, said, useKeys, type IconN
 import { Dispatch } from "./views/dispatch.js";
 import { LANGUAGES, currentLanguage, missingLanguage, speak, t, timeOfDay, type Key, type Language } from "./words.js";
 
-const VIEWS: readonly { view: View; icon: IconName; label: Key; key: string }[] = [
+/** `isFor` says who is led there; without it, everybody. */
+const VIEWS: readonly { view: View; icon: IconName; label: Key; key: string; isFor?: (live: Live) => boolean }[] = [
   { view: "dispatch", icon: "map", label: "nav.dispatch", key: "1" },
   { view: "actors", icon: "actor", label: "nav.actors", key: "2" },
   { view: "cluster", icon: "cluster", label: "nav.cluster", key: "3" },
+  { view: "rules", icon: "rules", label: "nav.rules", key: "4", isFor: (live) => live.isAdmin },
+  { view: "templates", icon: "templates", label: "nav.templates", key: "5", isFor: (live) => live.isEverywhere },
 ];
 
 export function Shell(): JSX.Element {
@@ -37,10 +40,13 @@ export function Shell(): JSX.Element {
     live.connect();
   }, [live.trust]);
 
+  const views = VIEWS.filter(({ isFor }) => isFor === undefined || isFor(live));
+  /** Whom one looks at goes along to where everybody is looked at. */
+  const lead = (to: View): void => go(to, to === "dispatch" || to === "actors" ? id : null);
   useKeys((event) => {
     if (event.key === "?") setHelpOpen(true);
-    const chosen = VIEWS.find(({ key }) => key === event.key);
-    if (chosen) go(chosen.view, chosen.view === "cluster" ? null : id);
+    const chosen = views.find(({ key }) => key === event.key);
+    if (chosen) lead(chosen.view);
   });
 
   return (
@@ -57,9 +63,9 @@ export function Shell(): JSX.Element {
         </div>
       </header>
       <nav class="rail" aria-label={t("nav")}>
-        {VIEWS.map(({ view: it, icon, label, key }) => (
+        {views.map(({ view: it, icon, label, key }) => (
           <a key={it} href={`#/${it}`} title={`${t(label)} (${key})`} {...(it === view ? { "aria-current": "page" as const } : {})}
-            onClick={(event) => { event.preventDefault(); go(it, it === "cluster" ? null : id); }}>
+            onClick={(event) => { event.preventDefault(); lead(it); }}>
             <Icon name={icon} /><span>{t(label)}</span>
           </a>
         ))}
@@ -68,6 +74,8 @@ export function Shell(): JSX.Element {
         <Dispatch id={view === "dispatch" ? id : null} isShown={view === "dispatch"} />
         {view === "actors" ? <Later>{({ Actors }) => <Actors id={id} />}</Later> : null}
         {view === "cluster" ? <Later>{({ Cluster }) => <Cluster />}</Later> : null}
+        {view === "rules" ? <Later>{({ Rules }) => <Rules id={id} />}</Later> : null}
+        {view === "templates" ? <Later>{({ Templates }) => <Templates id={id} />}</Later> : null}
       </main>
       <Old />
       <Toasts />
@@ -199,7 +207,7 @@ function Toast({ asked }: { asked: Asked }): JSX.Element {
 }
 
 const KEYS: readonly [string, Key][] = [
-  ["1 2 3", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
+  ["1 2 3 4 5", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
   ["a", "keys.assign"], ["h", "keys.hold"], ["p", "keys.priority"], ["m", "keys.message"], ["x", "keys.cancel"], ["f", "keys.follow"],
   ["+ − 0", "keys.zoom"], ["?", "keys.help"],
 ];

@@ -16,7 +16,7 @@ export const COLOURS = [
 
 export type Colour = (typeof COLOURS)[number];
 export type Sort = "ride" | "delivery" | "rescue";
-export type Kind = "driver" | "order" | "rescue" | "rider" | "incident" | "revocation" | "zone" | "run" | "rule";
+export type Kind = "driver" | "order" | "rescue" | "rider" | "incident" | "revocation" | "zone" | "run" | "rule" | "template";
 export type Stage = "searching" | "active" | "completed" | "cancelled" | "no_driver";
 
 /** Drivers, in the order they are listed. */
@@ -77,7 +77,7 @@ export function spoken(name: string): string {
 
 /** The kind an id in display form names, or null. */
 export function kindOf(id: unknown): Kind | null {
-  return (/^(order|rescue|driver|rider|incident|revocation|zone|run|rule)-[0-9a-f]{32}$/.exec(String(id))?.[1] as Kind | undefined) ?? null;
+  return (/^(order|rescue|driver|rider|incident|revocation|zone|run|rule|template)-[0-9a-f]{32}$/.exec(String(id))?.[1] as Kind | undefined) ?? null;
 }
 
 /** The part of an id that tells it from its neighbours: ids begin with the time. */

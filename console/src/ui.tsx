@@ -34,6 +34,8 @@ const ICONS = {
   map: "M3 5.500 8 3.500l4 2 5-2v11l-5 2-4-2-5 2ZM8 3.500v11M12 5.500v11",
   actor: "M10 10a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7ZM3.500 17c.8-3.400 3.300-5 6.500-5s5.700 1.600 6.500 5",
   cluster: "M3 3h5v5H3ZM12 3h5v5h-5ZM3 12h5v5H3ZM12 12h5v5h-5Z",
+  rules: "M3 6h8M15 6h2M13 4v4M3 14h3M10 14h7M8 12v4",
+  templates: "M4 5h12v11H4ZM4 9h12M7.500 3v3.500M12.500 3v3.500",
   queue: "M4 5h12M4 10h12M4 15h8",
   search: "M8.500 14a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11ZM13 13l4 4",
   close: "M5 5l10 10M15 5 5 15",
@@ -83,7 +85,7 @@ export function described(id: string, mark: Mark | undefined): { title: string; 
   }
   const kind = kindOf(id);
   const shape = kind === "rescue" || kind === "incident" ? SHAPE.triangle : kind === "driver" ? SHAPE.arrow : kind === "order" ? SHAPE.ring : SHAPE.dot;
-  const titles: Partial<Record<string, Key>> = { order: "title.order", rescue: "title.rescue", driver: "title.driver", rider: "title.rider", incident: "title.incident", zone: "title.zone", run: "title.run", revocation: "title.revocation" };
+  const titles: Partial<Record<string, Key>> = { order: "title.order", rescue: "title.rescue", driver: "title.driver", rider: "title.rider", incident: "title.incident", zone: "title.zone", run: "title.run", rule: "title.rule", template: "title.template", revocation: "title.revocation" };
   const title = kind && titles[kind] ? t(titles[kind]!, { id: name }) : id;
   return { title, status: "", colour: kind === "rescue" || kind === "incident" ? "rescue" : "away", shape };
 }

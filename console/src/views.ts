@@ -7,4 +7,6 @@ export { Cluster } from "./views/cluster.js";
 export { DriverDetails } from "./views/driver.js";
 export { IncidentDetails, Incidents } from "./views/incident.js";
 export { JobDetails } from "./views/job.js";
+export { Rules } from "./views/rules.js";
+export { Templates } from "./views/templates.js";
 export { ZoneCard } from "./views/zone.js";

@@ -124,6 +124,28 @@ export function dayOf(at: number): string {
   return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(at);
 }
 
+/** `30 Nov 2026, 06:00` in the viewer's time zone. */
+export function moment(at: number): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" }).format(at);
+}
+
+/** `Mon, 30 Nov, 06:00 – 14:00` in the viewer's time zone. */
+export function period(from: number, until: number): string {
+  const format = new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  return format.formatRange(from, until);
+}
+
+/** `Mon, 30 Nov 2026`: of a day of the calendar, such as `2026-11-30`, wherever it is. */
+export function calendarDay(day: string): string {
+  return new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" }).format(Date.parse(day));
+}
+
+/** `Mon`: what the `nth` day of a week is called, from Monday, the 0th, on. */
+export function weekdayOf(nth: number): string {
+  // The first of January 2024 was a Monday.
+  return new Intl.DateTimeFormat(language, { weekday: "short", timeZone: "UTC" }).format(Date.UTC(2024, 0, 1 + nth));
+}
+
 /** An amount in the smallest unit of its currency, as people write it. */
 export function money({ amount, currency }: { amount: number; currency: string }): string {
   const format = new Intl.NumberFormat(language, { style: "currency", currency });

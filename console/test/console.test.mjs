@@ -464,6 +464,81 @@ test("a good answer is not forgotten for a refusal that will pass, and for one t
   assert.deepEqual(latestOf(null, unavailable, 20).answer, unavailable, "there is nothing better");
 });
 
+test("a change says as of which version it is meant, and by which key a repeat is known", async () => {
+  const { Rest } = await modules.load("/src/rest.ts");
+  const kept = globalThis.fetch;
+  const asked = [];
+  try {
+    globalThis.document = { baseURI: "http://node/console/" };
+    globalThis.fetch = async (url, { method, headers, body }) => {
+      asked.push([url, method, headers["if-match"], headers["idempotency-key"], body]);
+      return new Response("{}");
+    };
+    const rest = new Rest(async () => "a-token");
+    await rest.change({ method: "PUT", path: "/v1/rules/rule-1", version: 0, key: "a-key", body: { is: 1 } });
+    await rest.get("/v1/rules");
+  } finally {
+    globalThis.fetch = kept;
+    delete globalThis.document;
+  }
+  assert.deepEqual(asked, [["http://node/v1/rules/rule-1", "PUT", '"0"', "a-key", '{"is":1}'], ["http://node/v1/rules", "GET", undefined, undefined, undefined]]);
+});
+
+test("what fields say is what the node is told, and what they cannot say stays as it was", async () => {
+  const { listOf, localOf, momentOf, pointOf, spotOf } = await modules.load("/src/fields.ts");
+  const at = Date.UTC(2026, 10, 30, 6, 30, 12, 345);
+  assert.match(localOf(at), /^2026-\d\d-\d\dT\d\d:\d\d$/);
+  assert.equal(momentOf(localOf(at)), at - 12_345);
+  assert.equal(momentOf(localOf(at), at), at, "nobody has changed it");
+  assert.equal(momentOf(localOf(at + 60_000), at), at - 12_345 + 60_000);
+  assert.deepEqual([localOf(undefined), momentOf("", at)], ["", null]);
+  assert.deepEqual(listOf(" zone-1, zone-2\n zone-3 "), ["zone-1", "zone-2", "zone-3"]);
+  assert.deepEqual(pointOf(spotOf({ lat: -1.9441, lon: 30.0619 })), { lat: -1.9441, lon: 30.0619 });
+  for (const text of ["", "-1.9", "-1,9 30,1", "1, 2, 3", "north, east"]) assert.equal(pointOf(text), null, text);
+});
+
+test("what is different is named leaf by leaf, and a list of plain values is one", async () => {
+  const { differences, fieldOf, plain } = await modules.load("/src/views/editing.tsx");
+  const before = { name: "a", changes: { tiers_m: [1, 2], hold_ms: 5 }, orders: [{ rider: "rider-1" }], gone: "x" };
+  const after = { name: "a", changes: { tiers_m: [1, 3], hold_ms: 5, learned_ways: true }, orders: [{ rider: "rider-1" }, { rider: "rider-2" }] };
+  const found = differences(before, after);
+  assert.deepEqual(found.map(({ path, was, is }) => [path.join("/"), was, is]), [
+    ["changes/tiers_m", "1, 2", "1, 3"], ["changes/learned_ways", undefined, true], ["orders/1/rider", undefined, "rider-2"], ["gone", "x", undefined],
+  ]);
+  assert.deepEqual(differences(before, before), []);
+  assert.equal(fieldOf(["teleports", "1", "teleported_to"]), "Teleports · 2 · Teleported to");
+  assert.deepEqual([plain(["hold_ms"], 1500), plain(["priority"], 7), plain(["learned_ways"], false), plain(["offer"], "feed"), plain(["gone"], undefined)], ["1.5", "7", "no", "Drivers choose", "–"]);
+});
+
+test("a rule that nobody has changed in its fields says what it did, and one that is new only what is filled in", async () => {
+  const { draftOf, termsOf } = await modules.load("/src/views/rules.tsx");
+  const changes = { offer: "sequential", tiers_m: [1000, 3000, 8000], offer_ttl_ms: 61_500, hold_ms: 0, hold_per_age: 3, learned_ways: false, weights: { star_ms: 1, turn_ms: 60_000 } };
+  const terms = { name: "rush hour", preset: "safeboda", zones: ["zone-1", "zone-2"], kinds: ["ride"], from: 1_796_018_400_123, until: 1_796_018_999_999, priority: 5, changes };
+  assert.deepEqual(termsOf(draftOf(terms), terms), terms);
+  assert.deepEqual(termsOf({ ...draftOf(terms), from: "", numbers: { hold_ms: "2.5" } }, terms).changes, { offer: "sequential", tiers_m: [1000, 3000, 8000], learned_ways: false, hold_ms: 2500 });
+  assert.deepEqual(termsOf({ ...draftOf(null), name: " quiet hour " }, null), { name: "quiet hour", priority: 0, changes: {} });
+});
+
+test("a driver's shifts are said anew as they stand, without those that are over or taken away", async () => {
+  const { standing } = await modules.load("/src/views/shifts.tsx");
+  const shift = (start, more = {}) => ({ start, end: start + 9, due: start + 1, turnout: "awaited", ...more });
+  const view = { shifts: [shift(10, { turnout: "came" }), shift(30, { zone: "zone-1" }), shift(50)] };
+  assert.deepEqual(standing(view, null, 15), [{ start: 10, end: 19 }, { start: 30, end: 39, zone: "zone-1" }, { start: 50, end: 59 }]);
+  assert.deepEqual(standing(view, view.shifts[1], 19), [{ start: 50, end: 59 }]);
+});
+
+test("a template that nobody has changed in its fields says what it did, and its clock is named", async () => {
+  const { clockOf, draftOf, termsOf } = await modules.load("/src/views/templates.tsx");
+  const needs = { vehicles: ["van"], weight_g: 12_500, skills: ["cold_chain", "ramp"] };
+  const order = { rider: "rider-1", from: { at: { lat: -1.9441, lon: 30.0619 }, label: "the bakery" }, to: { at: { lat: -1.95, lon: 30.07 } }, payment: "on_completion", needs, pickup_proof: ["photo"], dropoff_proof: ["pin", "photo"], cash_on_delivery: 500 };
+  const plain = { rider: "rider-2", from: order.to, to: order.from, payment: "cash", needs: {} };
+  const terms = { name: "round", preset: "reskflow", orders: [order, plain], weekdays: ["sunday", "monday"], at: "06:30", lead_min: 90, from: "2026-12-01", until: "2027-06-30", except: ["2026-12-25"], driver: "driver-1" };
+  assert.deepEqual(termsOf(draftOf(terms), terms), terms);
+  const fresh = termsOf({ ...draftOf(null), name: "new" }, null);
+  assert.deepEqual([fresh.orders.length, fresh.weekdays.length, fresh.lead_min, Object.keys(fresh).sort()], [2, 5, 60, ["at", "lead_min", "name", "orders", "weekdays"]]);
+  assert.deepEqual([0, 120, -210, 345].map(clockOf), ["UTC", "UTC+2", "UTC−3:30", "UTC+5:45"]);
+});
+
 test("all catalogues fill in the same names", async () => {
   const [{ en }, { fr }, { rw }] = await Promise.all(["en", "fr", "rw"].map((it) => modules.load(`/src/words/${it}.ts`)));
   const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((it) => it[1]).sort();

@@ -14,7 +14,7 @@ import { called, historyOf, type HistoryRow } from "./job.js";
 const RECENT_MAX = 14;
 const KEY = "outrider.recent";
 /** The kinds whose past the node can make anew from their events. */
-const TRAVELLED: readonly Kind[] = ["order", "rescue", "driver", "rider", "incident", "zone", "run", "rule"];
+const TRAVELLED: readonly Kind[] = ["order", "rescue", "driver", "rider", "incident", "zone", "run", "rule", "template"];
 
 const LOOK_MS = 2000;
 
@@ -49,7 +49,7 @@ export function Actors({ id }: { id: string | null }): JSX.Element {
       <aside class="actors-side">
         <form onSubmit={(event) => { event.preventDefault(); const text = new FormData(event.currentTarget).get("id"); if (typeof text === "string" && kindOf(text.trim())) open(text.trim()); }}>
           <label for="actor-id">{t("actors.by_id")}</label>
-          <input id="actor-id" name="id" class="field" placeholder="order-0192f3c8…" spellcheck={false} autocomplete="off" pattern="\s*(order|rescue|driver|rider|incident|revocation|zone|run|rule)-[0-9a-f]{32}\s*" title={t("actors.pattern")} />
+          <input id="actor-id" name="id" class="field" placeholder="order-0192f3c8…" spellcheck={false} autocomplete="off" pattern="\s*(order|rescue|driver|rider|incident|revocation|zone|run|rule|template)-[0-9a-f]{32}\s*" title={t("actors.pattern")} />
         </form>
         <h3>{t("actors.recent")}</h3>
         {recent.length === 0 ? <Empty>{t("actors.recent_none")}</Empty> : (

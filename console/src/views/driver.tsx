@@ -11,6 +11,7 @@ import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described, useKe
 import { because, dayOf, metres, number, span, t, timeOfDay, word } from "../words.js";
 import { Grant, More, Reason, SetFleet, Write } from "./actions.js";
 import { UnderWay } from "./job.js";
+import { Shifts } from "./shifts.js";
 import { useJobsOf, useWays } from "./way.js";
 
 interface WhyNoOffers {
@@ -111,6 +112,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
         ) : null}
         {revoked ? <Reason title="act.revoke" go="act.revoke" says="act.revoke.says" suggestions={["reason.papers", "reason.over"]} isDanger onClose={() => setRevoked(null)}
           onGive={(reason) => void live.ask(id, "act.revoke", { driver: { id, action: { revoke_skill: { skill: revoked, reason } } } })} /> : null}
+        <Shifts id={id} version={view?.version ?? 0} />
         <WhyNone id={id} version={view?.version ?? 0} onOpen={onOpen} />
       </div>
     </>

@@ -101,7 +101,7 @@ function Pausing({ zones }: { zones: readonly Zone[] }): JSX.Element {
 }
 
 /** About how large a cell of this resolution is. */
-function sizeOf(resolution: number): string {
+export function sizeOf(resolution: number): string {
   const km2: Record<number, number> = { 4: 1770, 5: 253, 6: 36, 7: 5.2, 8: 0.74, 9: 0.11 };
   return t("zones.km2", { n: number(km2[resolution] ?? 0, 2) });
 }

@@ -4,7 +4,7 @@
 
 import type {
   Code, DriverAction, DriverStatus, FulfilmentStatus, IncidentAction, IncidentKind, IncidentStatus, Issue, MemberStatus, OfferPolicy, OfferStatus,
-  OrderAction, OrderKind, OrderStatus, Principal, Priority, RescueAction, RescueStatus, RunAction, RunStatus, StopKind, VehicleKind, WhyNot,
+  OrderAction, OrderKind, OrderStatus, PaymentTiming, Principal, Priority, ProofKind, RescueAction, RescueStatus, RunAction, RunStatus, StopKind, VehicleKind, WhyNot,
 } from "@outrider/client";
 import type { Kind } from "../status.js";
 
@@ -27,6 +27,15 @@ type OfOthers =
   | "request_cancel" | "start_prep" | "item_unavailable" | "adjust_fare_down" | "tip" | "rate" | "begin_assist" | "load" | "unload" | "fixed"
   | "accept_offer" | "decline_offer" | "see_offer" | "claim_job" | "reject_job" | "set_destination";
 
+/** Whether a driver came to a shift. */
+export type Turnout = "awaited" | "came" | "missed" | "excused";
+/** How something stands that staff say, version by version. */
+export type Stands = "set" | "due" | "paused" | "over" | "removed";
+/** What became of a template of runs on one day. */
+export type DayOutcome = "run" | "alone" | "failed" | "missed";
+/** How what a template places may be paid for. */
+export type Payment = Exclude<PaymentTiming, "prepay">;
+
 export interface Named {
   status: DriverStatus | OrderStatus | RescueStatus;
   fulfilment: FulfilmentStatus;
@@ -47,6 +56,11 @@ export interface Named {
   code: Code;
   command: Exclude<Tags<OrderAction | RescueAction | DriverAction | IncidentAction | RunAction>, OfOthers>;
   standing: Standing;
+  stands: Stands;
+  turnout: Turnout;
+  day: DayOutcome;
+  payment: Payment;
+  proof: ProofKind;
   phase: Phase;
 }
 
@@ -54,4 +68,4 @@ export interface Named {
 export type NamedKey = { [Group in keyof Named]: `${Group}.${Named[Group]}` }[keyof Named];
 
 /** Groups of names that are open: what a catalogue has no word for is said as the node says it. */
-export type OpenGroup = "event" | "fare" | "skill";
+export type OpenGroup = "event" | "fare" | "field" | "skill";

@@ -42,7 +42,7 @@ pub struct JobPolicy {
     pub pickup_fence_m: u32,
     /// How close to the last stop a driver must be to finish or deliver.
     pub dropoff_fence_m: u32,
-    /// Does entering the pickup fence mean arriving?
+    /// Does entering the fence of the pickup, or with goods that of the last stop, mean arriving?
     pub auto_arrive: bool,
     /// Does moving towards the pickup mean departing?
     pub auto_depart: bool,

@@ -316,6 +316,7 @@ impl Shown {
             | ServerFrame::Incident(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

@@ -31,8 +31,8 @@ use crate::{
     SessionId, Timestamp,
     changes::Changed,
     view::{
-        Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OrderView, Position,
-        RescueView, RiderView, RunView,
+        Counters, Crossing, DriverView, Happening, IncidentView, Mark, Message, Offer, OrderView,
+        Position, RescueView, RiderView, RunView, StopKind,
     },
     work::Wish,
 };
@@ -261,6 +261,20 @@ pub enum ServerFrame {
         who: Principal,
         /** Was a device of theirs heard of in the last one and a half heartbeats? */
         reachable: bool,
+    },
+    /// The driver of a job has come to a place where it has something to do, has stayed there, or has gone again without
+    /// doing it. From what is seen of it: no event says so. Lossy: what its view says counts.
+    Near {
+        /** Of which job. */
+        job: crate::JobId,
+        /** Which of its stops, from 0; of a rescue, 0 is where help is needed and 1 where the vehicle is brought. */
+        stop: u8,
+        /** What is to be done there. */
+        what: StopKind,
+        /** Which of them. */
+        crossing: Crossing,
+        /** When it was seen. */
+        at: Timestamp,
     },
     /// What changed on the map since the last one.
     Board(Box<Board>),

@@ -543,6 +543,22 @@ pub enum StopKind {
     Dropoff,
 }
 
+/// How a driver stands to the fence around a place where it has something to do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Crossing {
+    /// It has come in.
+    Entered,
+    /// It has been inside for two minutes.
+    Dwelt,
+    /// It has gone out again, and well beyond the fence.
+    Exited,
+}
+
 /// A run as its driver is offered it: all of it, or nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

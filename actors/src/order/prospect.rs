@@ -55,7 +55,7 @@ impl Life {
                     self.track.prospect.get_or_insert_default().queued = Some(*queued);
                 }
             }
-            Sighting::DriverAt { .. } | Sighting::Connected { .. } => {}
+            Sighting::DriverAt { .. } | Sighting::Connected { .. } | Sighting::Crossed { .. } => {}
         }
     }
 

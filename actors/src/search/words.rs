@@ -6,7 +6,7 @@ use super::Account;
 use crate::{Format, Topic, run::KNOWN as RUNS};
 use protocol::{
     DriverId, Identifier as _, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
-    view::{Etas, Position, Queued, ZonePause},
+    view::{Crossing, Etas, Position, Queued, StopKind, ZonePause},
     work::{Vehicle, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
@@ -181,6 +181,19 @@ pub enum Sighting {
         /** Whose. */
         who: Principal,
     },
+    /// Its driver has come to a stop, has stayed there, or has gone again. For those who follow the job, likewise.
+    Crossed {
+        /** Who. */
+        driver: DriverId,
+        /** Which stop, from 0. */
+        stop: u8,
+        /** What is to be done there. */
+        what: StopKind,
+        /** Which of them. */
+        crossing: Crossing,
+        /** When it was seen. */
+        at: Timestamp,
+    },
 }
 
 impl Sighting {
@@ -199,6 +212,7 @@ impl Sighting {
                     Principal::Dispatcher | Principal::Admin | Principal::System => Uuid::nil(),
                 },
             ),
+            Self::Crossed { driver, .. } => Topic(4, driver.uuid()),
         }
     }
 }

@@ -717,7 +717,9 @@ impl Core {
                 }
                 self.tell(frame);
             }
-            ServerFrame::Sighted { .. } | ServerFrame::Presence { .. } => self.tell(frame),
+            ServerFrame::Sighted { .. }
+            | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. } => self.tell(frame),
             // It was made whole.
             ServerFrame::Changed(_) => {}
         }
@@ -1199,11 +1201,15 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Me, ServerFrame::Driver(_) | ServerFrame::Rider(_)) => true,
         (
             Topic::Order(id),
-            ServerFrame::Sighted { job, .. } | ServerFrame::Presence { job, .. },
+            ServerFrame::Sighted { job, .. }
+            | ServerFrame::Presence { job, .. }
+            | ServerFrame::Near { job, .. },
         ) => *job == JobId::Order(*id),
         (
             Topic::Rescue(id),
-            ServerFrame::Sighted { job, .. } | ServerFrame::Presence { job, .. },
+            ServerFrame::Sighted { job, .. }
+            | ServerFrame::Presence { job, .. }
+            | ServerFrame::Near { job, .. },
         ) => *job == JobId::Rescue(*id),
         (it, ServerFrame::Unsubscribed { topic, .. }) => it == topic,
         (

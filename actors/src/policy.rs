@@ -277,7 +277,7 @@ pub struct DriverPolicy {
     pub duty_max_ms: u32,
     /// How long that rest is.
     pub rest_ms: u32,
-    /// Faster than this between two positions is a jump, in metres per second.
+    /// Faster than this between two positions is a jump, in metres per second; 0 for any speed.
     pub speed_max_mps: f32,
     /// Positions less accurate than this are ignored, in metres.
     pub accuracy_max_m: f32,

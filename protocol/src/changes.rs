@@ -182,6 +182,7 @@ changes! {
         rates: [Rates],
         shift: [Option<Shift>],
         n_shift_no_shows: [u32],
+        doubted: [bool],
     }
 }
 

@@ -341,6 +341,9 @@ pub struct DriverView {
     /// To how many of its shifts it did not come.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub n_shift_no_shows: u32,
+    /// Has its device said too often of late that it is where it cannot be? Shown to staff only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub doubted: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -757,6 +760,9 @@ pub enum Mark {
         /** What it drives, if that is known. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vehicle: Option<VehicleKind>,
+        /** Has its device said too often of late that it is where it cannot be? */
+        #[serde(default, skip_serializing_if = "is_false")]
+        doubted: bool,
     },
     /// An order.
     Order {

@@ -8,8 +8,8 @@ use protocol::{
     changes::Changed,
     codec::Codec,
     frame::{
-        ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
-        SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
+        ActorView, Board, ClientFrame, Done, Fix, Outcome, Push, RegionBoard, Resume,
+        SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
         CheckView, Counters, Crossing, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark,
@@ -249,7 +249,8 @@ fn client_frames() -> Vec<ClientFrame> {
         },
         ClientFrame::Heartbeat { heard: None },
         ClientFrame::Heartbeat { heard: Some(1_234) },
-        ClientFrame::Position(position()),
+        ClientFrame::Position(position().into()),
+        ClientFrame::Position(Fix { mock: true, ..position().into() }),
         ClientFrame::Ack { n: 7 },
     ];
     let command = |wish| ClientFrame::Command { id: CommandId::nth(1), wish };
@@ -384,6 +385,7 @@ fn driver_view() -> DriverView {
         },
         shift: Some(Shift { start: NOON, end: Timestamp(NOON.0 + 14_400_000), zone: None }),
         n_shift_no_shows: 1,
+        doubted: false,
     }
 }
 
@@ -466,6 +468,7 @@ fn board() -> Board {
         status: DriverStatus::Available,
         jobs: Vec::new(),
         vehicle: None,
+        doubted: false,
     };
     let order = Mark::Order {
         id: order(),

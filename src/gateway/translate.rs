@@ -1064,7 +1064,12 @@ impl Shown for Driver {
 
     fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Driver(id) || by.is_staff();
-        is_related.then(|| ServerFrame::Driver(Box::new(self.driver_view(id, version))))
+        is_related.then(|| {
+            let view = self.driver_view(id, version);
+            // Whoever makes up where it is need not know what is made of that.
+            let doubted = view.doubted && by.is_staff();
+            ServerFrame::Driver(Box::new(DriverView { doubted, ..view }))
+        })
     }
 
     fn sighted(
@@ -1082,7 +1087,9 @@ impl Shown for Driver {
                 let changes = now.changes_since(&was)?;
                 Some(ServerFrame::Changed(Changed::Driver(Box::new(changes))))
             }
-            driver::Sighting::At(_) | driver::Sighting::Heartbeat => None,
+            driver::Sighting::At(_) | driver::Sighting::Heartbeat | driver::Sighting::MadeUp => {
+                None
+            }
         }
     }
 

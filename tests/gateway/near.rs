@@ -1,30 +1,31 @@
-//! Who is told that a driver has come near, and what becomes of that.
+//! Where a driver is, and where it says that it is: who is told that it has come near, and what becomes of what cannot be.
 
 use crate::{
     client::{Client, now},
-    control::on_duty,
-    node::{Node, rider},
+    control::{nth, on_duty},
+    node::{Node, driver, rider},
     rest::{Caller, json_of},
     ride::{PICKUP, accept, act, hear_offer, hear_status, place_ride},
-    why::node_that_looks_often,
+    why::{node_that_looks_often, until},
 };
 use protocol::{
     Code, JobId, OrderId, OrderStatus, Point, Principal,
-    frame::{ClientFrame, Outcome, ServerFrame, Topic},
-    view::{Crossing, Position, StopKind},
+    frame::{ClientFrame, Fix, Outcome, ServerFrame, Topic},
+    view::{Crossing, Mark, StopKind},
     work::{OrderAction, Wish},
 };
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
 /// So many seconds from now by the device's clock, so that each is later than the one before, however quick they come.
-fn fix(at: Point, ahead_s: u64) -> Position {
-    Position {
+fn fix(at: Point, ahead_s: u64) -> Fix {
+    Fix {
         at,
         sampled_at: now() + Duration::from_secs(ahead_s),
         heading_deg: None,
         speed_mps: None,
         accuracy_m: Some(8.0),
+        mock: false,
     }
 }
 
@@ -111,4 +112,59 @@ async fn where_the_brand_wants_it_coming_near_is_arriving_once() {
     let history = json_of(staff.get(&format!("/v1/actors/{order}/history")).await).await;
     let arrived = history.as_array().unwrap().iter().filter(|it| it["event"] == "arrived");
     assert_eq!(arrived.count(), 1, "{history}");
+}
+
+async fn hear_refused(phone: &mut Client) -> String {
+    let refused = phone.hear_any(|frame| match frame {
+        ServerFrame::Refused(refused) => Some(refused),
+        _ => None,
+    });
+    let refused = refused.await;
+    assert_eq!(refused.code, Code::Invalid, "{refused}");
+    refused.message
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_counted_and_who_says_it_again_and_again_is_marked_for_staff() {
+    let node = Node::start();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    let mut board = Client::connect(&node, Principal::Dispatcher).await;
+    board.subscribe(Topic::Board).await;
+    let mut phone = on_duty(&node, 1, 50.0).await;
+    let path = format!("/v1/drivers/{}", nth(1));
+    let here = until(&staff, &path, |it| !it["position"].is_null()).await["position"].clone();
+
+    drives_to(&mut phone, 90_000.0, 1).await;
+    let told = hear_refused(&mut phone).await;
+    assert!(told.contains("jump"), "{told}");
+    for ahead_s in 2..6 {
+        let made_up = Fix { mock: true, ..fix(PICKUP, ahead_s) };
+        phone.say(&ClientFrame::Position(made_up)).await;
+    }
+    let marked = until(&staff, &path, |it| it["doubted"] == true).await;
+    assert_eq!(marked["position"], here, "nothing of it was believed");
+    board
+        .hear_any(|frame| match frame {
+            ServerFrame::Board(board) => {
+                let is_marked = |it: &Mark| matches!(it, Mark::Driver { doubted: true, .. });
+                board.marks.iter().any(is_marked).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    let own = json_of(Caller::new(&node, driver(1)).get(&path).await).await;
+    assert!(own["doubted"].is_null(), "it need not know: {own}");
+
+    let metrics = reqwest::get(node.url("/metrics")).await.unwrap().text().await.unwrap();
+    let counted = |why: &str| {
+        let name = format!("outrider_positions_implausible_total{{why=\"{why}\"}} ");
+        metrics.lines().find_map(|it| it.strip_prefix(&name)).map(str::to_owned)
+    };
+    assert_eq!((counted("jump"), counted("mock")), (Some("1".into()), Some("4".into())));
+
+    // The second one that says so is believed: it may have been elsewhere all along.
+    drives_to(&mut phone, 90_000.0, 7).await;
+    drives_to(&mut phone, 90_001.0, 8).await;
+    let is_moved = |it: &serde_json::Value| it["position"] != here && !it["position"].is_null();
+    until(&staff, &path, is_moved).await;
 }

@@ -16,7 +16,9 @@ impl Life {
         sighting: &Sighting,
         now: Timestamp,
     ) -> Option<Sight> {
-        let Sighting::DriverAt { driver, position, vehicle, run } = sighting else { return None };
+        let Sighting::DriverAt { driver, position, vehicle, run, .. } = sighting else {
+            return None;
+        };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
             return None;
         }

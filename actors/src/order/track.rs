@@ -90,8 +90,11 @@ impl Track {
         self.asked_at = None;
     }
 
-    /// Takes in where the driver is.
-    fn see(&mut self, point: Point, now: Timestamp) {
+    /// Takes in where the driver is. What lies between that and where it was before counts for nothing if that was wrong.
+    fn see(&mut self, point: Point, is_anew: bool, now: Timestamp) {
+        if is_anew {
+            (self.first, self.step) = (None, None);
+        }
         self.at = Some((point, now));
         self.first.get_or_insert(point);
     }
@@ -129,7 +132,7 @@ impl Life {
         sighting: &Sighting,
         now: Timestamp,
     ) -> (Vec<Command>, Option<Sighting>) {
-        let Sighting::DriverAt { driver, position, .. } = sighting else {
+        let Sighting::DriverAt { driver, position, is_anew, .. } = sighting else {
             return (Vec::new(), None);
         };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
@@ -137,7 +140,7 @@ impl Life {
         }
         let fence = self.fence();
         let track = &mut self.track;
-        track.see(position.at, now);
+        track.see(position.at, *is_anew, now);
         let crossed = geofence::crosses(fence, &mut track.stay, *driver, position, now);
         (self.asks(position.at, now), crossed)
     }

@@ -224,7 +224,8 @@ impl World {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        self.sees(&Sighting::DriverAt { driver, position, vehicle, run: None })
+        let (run, is_anew) = (None, false);
+        self.sees(&Sighting::DriverAt { driver, position, vehicle, run, is_anew })
     }
 
     fn sees(&mut self, sighting: &Sighting) -> Seen<Command> {

@@ -38,6 +38,8 @@ mod limits;
 mod loading;
 #[path = "gateway/marks.rs"]
 mod marks;
+#[path = "gateway/near.rs"]
+mod near;
 #[path = "gateway/node.rs"]
 mod node;
 #[path = "gateway/orchestrations.rs"]

@@ -35,6 +35,7 @@ const RULES: &[&str] = &[
     "actors/src/search.rs",
     "actors/src/prospect.rs",
     "actors/src/fare.rs",
+    "actors/src/geofence.rs",
     "actors/src/board.rs",
     "matching/src",
     "planning/src",

@@ -247,10 +247,13 @@ pub struct Seen<C> {
     pub refused: Option<Refusal>,
     /// What somebody waited for, and was shown by it.
     pub waited: Option<Waited>,
+    /// Why it cannot be so, as metrics call it, if a device says what cannot be.
+    pub implausible: Option<&'static str>,
 }
 
 impl<C> Default for Seen<C> {
     fn default() -> Self {
-        Self { asks: Vec::new(), passed_on: Vec::new(), refused: None, waited: None }
+        let (asks, passed_on) = (Vec::new(), Vec::new());
+        Self { asks, passed_on, refused: None, waited: None, implausible: None }
     }
 }

@@ -12,6 +12,7 @@
 //! The driver reserves, the job judges: an accepted offer is `Committing` until its job says whether
 //! it came in time, and only then is the driver on it.
 
+mod doubt;
 mod grants;
 mod load;
 mod rota;
@@ -680,6 +681,7 @@ impl Decider for Driver {
             status: self.status(),
             jobs: self.current_jobs(),
             vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
+            doubted: self.soft.is_doubted(),
         })
     }
 
@@ -711,6 +713,7 @@ impl Decider for Driver {
         match sighting {
             Sighting::At(_) => Topic(0, Uuid::nil()),
             Sighting::Heartbeat => Topic(1, Uuid::nil()),
+            Sighting::MadeUp => Topic(2, Uuid::nil()),
         }
     }
 
@@ -718,7 +721,7 @@ impl Decider for Driver {
         match sighting {
             Sighting::At(_) => true,
             // What follows from silence is told by events.
-            Sighting::Heartbeat => false,
+            Sighting::Heartbeat | Sighting::MadeUp => false,
         }
     }
 
@@ -882,6 +885,7 @@ impl Driver {
             rates: self.rates(),
             shift: self.shift(self.known_at()),
             n_shift_no_shows: self.rota.as_ref().map_or(0, |it| it.n_no_shows()),
+            doubted: self.soft.is_doubted(),
         }
     }
 

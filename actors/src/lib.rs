@@ -11,6 +11,7 @@ pub mod decider;
 pub mod driver;
 pub mod fare;
 pub mod format;
+mod geofence;
 pub mod incident;
 pub mod journal;
 pub mod listing;

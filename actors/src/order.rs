@@ -33,8 +33,8 @@ pub use command::{Command, Hub, Placement};
 pub use event::{Alert, Event};
 
 use crate::{
-    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Tell, Topic,
-    ViewRow, driver, incident, rider,
+    Claim, Context, Decider, Effect, Format, Kind, Listing, Posting, Refusal, Seen, Sight, Tell,
+    Topic, ViewRow, driver, incident, rider,
     search::{self, Account, Asked, Assignment, CONTROLLED, Chosen, FLEETS, Search, Terms},
 };
 use fulfilment::Fulfilment;
@@ -286,8 +286,11 @@ impl Decider for Order {
         let Some(life) = &mut self.0 else { return Seen::default() };
         life.is_told(sighting);
         let wonders = life.wonders(context.id, sighting, context.now);
-        let asks = life.see(sighting, context.now);
-        Seen { asks, passed_on: wonders.into_iter().collect(), ..Seen::default() }
+        let (asks, crossed) = life.see(sighting, context.now);
+        // It lets itself see what was crossed, for then whoever follows it does, too.
+        let crossed = crossed.map(|it| Sight::Order(context.id, it));
+        let passed_on = crossed.into_iter().chain(wonders).collect();
+        Seen { asks, passed_on, ..Seen::default() }
     }
 
     fn topic(sighting: &Sighting) -> Topic {

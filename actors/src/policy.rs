@@ -42,7 +42,7 @@ pub struct JobPolicy {
     pub pickup_fence_m: u32,
     /// How close to the last stop a driver must be to finish or deliver.
     pub dropoff_fence_m: u32,
-    /// Does entering the pickup fence mean arriving?
+    /// Does entering the fence of the pickup, or with goods that of the last stop, mean arriving?
     pub auto_arrive: bool,
     /// Does moving towards the pickup mean departing?
     pub auto_depart: bool,
@@ -277,7 +277,7 @@ pub struct DriverPolicy {
     pub duty_max_ms: u32,
     /// How long that rest is.
     pub rest_ms: u32,
-    /// Faster than this between two positions is a jump, in metres per second.
+    /// Faster than this between two positions is a jump, in metres per second; 0 for any speed.
     pub speed_max_mps: f32,
     /// Positions less accurate than this are ignored, in metres.
     pub accuracy_max_m: f32,

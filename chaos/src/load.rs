@@ -7,8 +7,7 @@ use crate::{Outcome, fleet::Fleet, record::Record};
 use phone::{Phone, World};
 use protocol::{
     Code, DriverId, OrderId, Point, Principal, RiderId, Timestamp,
-    frame::ClientFrame,
-    view::Position,
+    frame::{ClientFrame, Fix},
     work::{
         DriverAction, DutyWish, Handoff, Needs, NewOrder, OrderAction, OrderKind, PaymentTiming,
         Vehicle, VehicleKind, Wish,
@@ -246,12 +245,13 @@ pub(crate) fn order(from: Point) -> NewOrder {
 }
 
 fn position(at: Point) -> ClientFrame {
-    ClientFrame::Position(Position {
+    ClientFrame::Position(Fix {
         at,
         sampled_at: now(),
         heading_deg: None,
         speed_mps: None,
         accuracy_m: Some(5.0),
+        mock: false,
     })
 }
 

@@ -182,6 +182,7 @@ changes! {
         rates: [Rates],
         shift: [Option<Shift>],
         n_shift_no_shows: [u32],
+        doubted: [bool],
     }
 }
 
@@ -316,6 +317,7 @@ impl Shown {
             | ServerFrame::Incident(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

@@ -31,8 +31,8 @@ use crate::{
     SessionId, Timestamp,
     changes::Changed,
     view::{
-        Counters, DriverView, Happening, IncidentView, Mark, Message, Offer, OrderView, Position,
-        RescueView, RiderView, RunView,
+        Counters, Crossing, DriverView, Happening, IncidentView, Mark, Message, Offer, OrderView,
+        Position, RescueView, RiderView, RunView, StopKind,
     },
     work::Wish,
 };
@@ -75,7 +75,7 @@ pub enum ClientFrame {
         wish: Wish,
     },
     /// I am here. Drivers only; never answered unless refused.
-    Position(Position),
+    Position(Fix),
     /// I have push number `n`.
     Ack {
         /** Which. */
@@ -85,6 +85,49 @@ pub enum ClientFrame {
     Subscribe(Topic),
     /// Tell me no more.
     Unsubscribe(Topic),
+}
+
+/// Where a device says that it is: a position, and what the device thinks of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Fix {
+    /// Where.
+    pub at: Point,
+    /// When, by the device's clock.
+    pub sampled_at: Timestamp,
+    /// Degrees clockwise from north.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading_deg: Option<f32>,
+    /// Metres per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_mps: Option<f32>,
+    /// Radius of the 68 % circle, in metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<f32>,
+    /// An app has made it up, as the device knows (a mock location): it is counted, and not believed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mock: bool,
+}
+
+impl Fix {
+    /// Where it says that it is, whatever that is worth.
+    pub fn position(&self) -> Position {
+        let Self { at, sampled_at, heading_deg, speed_mps, accuracy_m, mock: _ } = *self;
+        Position { at, sampled_at, heading_deg, speed_mps, accuracy_m }
+    }
+}
+
+impl From<Position> for Fix {
+    fn from(position: Position) -> Self {
+        let Position { at, sampled_at, heading_deg, speed_mps, accuracy_m } = position;
+        Self { at, sampled_at, heading_deg, speed_mps, accuracy_m, mock: false }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 /// Where a session was when it was cut off.
@@ -261,6 +304,20 @@ pub enum ServerFrame {
         who: Principal,
         /** Was a device of theirs heard of in the last one and a half heartbeats? */
         reachable: bool,
+    },
+    /// The driver of a job has come to a place where it has something to do, has stayed there, or has gone again without
+    /// doing it. From what is seen of it: no event says so. Lossy: what its view says counts.
+    Near {
+        /** Of which job. */
+        job: crate::JobId,
+        /** Which of its stops, from 0; of a rescue, 0 is where help is needed and 1 where the vehicle is brought. */
+        stop: u8,
+        /** What is to be done there. */
+        what: StopKind,
+        /** Which of them. */
+        crossing: Crossing,
+        /** When it was seen. */
+        at: Timestamp,
     },
     /// What changed on the map since the last one.
     Board(Box<Board>),

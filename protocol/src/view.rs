@@ -341,6 +341,9 @@ pub struct DriverView {
     /// To how many of its shifts it did not come.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub n_shift_no_shows: u32,
+    /// Has its device said too often of late that it is where it cannot be? Shown to staff only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub doubted: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -543,6 +546,22 @@ pub enum StopKind {
     Dropoff,
 }
 
+/// How a driver stands to the fence around a place where it has something to do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Crossing {
+    /// It has come in.
+    Entered,
+    /// It has been inside for two minutes.
+    Dwelt,
+    /// It has gone out again, and well beyond the fence.
+    Exited,
+}
+
 /// A run as its driver is offered it: all of it, or nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -741,6 +760,9 @@ pub enum Mark {
         /** What it drives, if that is known. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vehicle: Option<VehicleKind>,
+        /** Has its device said too often of late that it is where it cannot be? */
+        #[serde(default, skip_serializing_if = "is_false")]
+        doubted: bool,
     },
     /// An order.
     Order {

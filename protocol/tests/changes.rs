@@ -187,6 +187,7 @@ fn driver_view(d: Dice) -> ServerFrame {
         rates: Rates { made: u32::from(d[9]) + 1, in_a_row: d[10], ..Rates::default() },
         shift: Some(Shift { start: time(d[11]), end: time(d[12]), zone: None }),
         n_shift_no_shows: u32::from(d[13]) + 1,
+        doubted: true,
     }
     .into()
 }

@@ -8,13 +8,13 @@ use protocol::{
     changes::Changed,
     codec::Codec,
     frame::{
-        ActorView, Board, ClientFrame, Done, Outcome, Push, RegionBoard, Resume, SUBPROTOCOL_JSON,
-        SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
+        ActorView, Board, ClientFrame, Done, Fix, Outcome, Push, RegionBoard, Resume,
+        SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, ServerFrame, Topic, Viewport,
     },
     view::{
-        CheckView, Counters, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark, Message,
-        Offer, OfferView, OrderView, Position, Queued, Rates, RescueView, RiderView, RunOffer,
-        RunOrder, RunPay, RunStop, RunView, Shift, StopKind, WorkKind, ZonePause,
+        CheckView, Counters, Crossing, DriverView, Eta, Etas, Grant, Happening, IncidentView, Mark,
+        Message, Offer, OfferView, OrderView, Position, Queued, Rates, RescueView, RiderView,
+        RunOffer, RunOrder, RunPay, RunStop, RunView, Shift, StopKind, WorkKind, ZonePause,
     },
     work::{
         CheckItem, DriverAction, Handoff, IncidentAction, IncidentKind, Issue, Needs, NewOrder,
@@ -249,7 +249,8 @@ fn client_frames() -> Vec<ClientFrame> {
         },
         ClientFrame::Heartbeat { heard: None },
         ClientFrame::Heartbeat { heard: Some(1_234) },
-        ClientFrame::Position(position()),
+        ClientFrame::Position(position().into()),
+        ClientFrame::Position(Fix { mock: true, ..position().into() }),
         ClientFrame::Ack { n: 7 },
     ];
     let command = |wish| ClientFrame::Command { id: CommandId::nth(1), wish };
@@ -384,6 +385,7 @@ fn driver_view() -> DriverView {
         },
         shift: Some(Shift { start: NOON, end: Timestamp(NOON.0 + 14_400_000), zone: None }),
         n_shift_no_shows: 1,
+        doubted: false,
     }
 }
 
@@ -466,6 +468,7 @@ fn board() -> Board {
         status: DriverStatus::Available,
         jobs: Vec::new(),
         vehicle: None,
+        doubted: false,
     };
     let order = Mark::Order {
         id: order(),
@@ -620,6 +623,13 @@ fn server_frames() -> Vec<ServerFrame> {
             who: Principal::Driver(driver()),
             reachable: false,
         },
+        ServerFrame::Near {
+            job: JobId::Order(order()),
+            stop: 1,
+            what: StopKind::Dropoff,
+            crossing: Crossing::Entered,
+            at: NOON,
+        },
         ServerFrame::Board(Box::new(board())),
         ServerFrame::Region(Box::new(region_board())),
         ServerFrame::Actor(Box::new(actor)),
@@ -661,6 +671,7 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Changed(_) => "changed",
         ServerFrame::Sighted { .. } => "sighted",
         ServerFrame::Presence { .. } => "presence",
+        ServerFrame::Near { .. } => "near",
         ServerFrame::Board(_) => "board",
         ServerFrame::Region(_) => "region",
         ServerFrame::Actor(_) => "actor",

@@ -180,7 +180,7 @@ impl Phone {
         let mut n_sent = 0;
         while Instant::now() < until {
             for _ in 0..WINDOW {
-                self.feed(&ClientFrame::Position(course.next())).await?;
+                self.feed(&ClientFrame::Position(course.next().into())).await?;
             }
             n_sent += WINDOW as u64;
             self.feed(&ClientFrame::Heartbeat { heard: None }).await?;

@@ -906,7 +906,8 @@ fn etas_by(sighting: &search::Sighting, of: Option<DriverId>) -> Option<Option<E
         search::Sighting::Expected { driver, etas } => (of == Some(*driver)).then_some(*etas),
         search::Sighting::DriverAt { .. }
         | search::Sighting::Queued { .. }
-        | search::Sighting::Connected { .. } => None,
+        | search::Sighting::Connected { .. }
+        | search::Sighting::Crossed { .. } => None,
     }
 }
 
@@ -950,6 +951,12 @@ impl Shown for Order {
         let (driver, position) = match sighting {
             search::Sighting::DriverAt { driver, position, .. } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Order(id), *who)),
+            search::Sighting::Crossed { driver, stop, what, crossing, at } => {
+                let is_for = !is_driver && self.driver() == Some(*driver);
+                let (job, stop, what) = (JobId::Order(id), *stop, *what);
+                let (crossing, at) = (*crossing, *at);
+                return is_for.then_some(ServerFrame::Near { job, stop, what, crossing, at });
+            }
             search::Sighting::Expected { driver, etas } => {
                 let is_for = !is_driver && self.driver() == Some(*driver);
                 let said = || expected_of_order(self, (id, version), Some(*etas), None);
@@ -1018,6 +1025,12 @@ impl Shown for Rescue {
         let (driver, position) = match sighting {
             search::Sighting::DriverAt { driver, position, .. } => (driver, position),
             search::Sighting::Connected { who } => return Some(present(JobId::Rescue(id), *who)),
+            search::Sighting::Crossed { driver, stop, what, crossing, at } => {
+                let is_for = !is_helper && self.driver() == Some(*driver);
+                let (job, stop, what) = (JobId::Rescue(id), *stop, *what);
+                let (crossing, at) = (*crossing, *at);
+                return is_for.then_some(ServerFrame::Near { job, stop, what, crossing, at });
+            }
             search::Sighting::Expected { driver, etas } => {
                 let is_for = !is_helper && self.driver() == Some(*driver);
                 let said = || expected_of_rescue(self, (id, version), Some(*etas), None);
@@ -1051,7 +1064,12 @@ impl Shown for Driver {
 
     fn frame(&self, id: DriverId, version: u64, by: Principal) -> Option<ServerFrame> {
         let is_related = by == Principal::Driver(id) || by.is_staff();
-        is_related.then(|| ServerFrame::Driver(Box::new(self.driver_view(id, version))))
+        is_related.then(|| {
+            let view = self.driver_view(id, version);
+            // Whoever makes up where it is need not know what is made of that.
+            let doubted = view.doubted && by.is_staff();
+            ServerFrame::Driver(Box::new(DriverView { doubted, ..view }))
+        })
     }
 
     fn sighted(
@@ -1069,7 +1087,9 @@ impl Shown for Driver {
                 let changes = now.changes_since(&was)?;
                 Some(ServerFrame::Changed(Changed::Driver(Box::new(changes))))
             }
-            driver::Sighting::At(_) | driver::Sighting::Heartbeat => None,
+            driver::Sighting::At(_) | driver::Sighting::Heartbeat | driver::Sighting::MadeUp => {
+                None
+            }
         }
     }
 

@@ -317,7 +317,7 @@ async fn whoever_does_not_read_hears_in_the_end_where_its_driver_is_and_not_ever
             speed_mps: None,
             accuracy_m: Some(5.0),
         };
-        driving.say(&ClientFrame::Position(position)).await;
+        driving.say(&ClientFrame::Position(position.into())).await;
         // Whoever reads is told of each.
         reading.hear_any(|frame| seen_at(frame, place(n)).filter(|is_there| *is_there)).await;
     }

@@ -6,8 +6,8 @@ use crate::{
 };
 use protocol::{
     CommandId, DriverId, JobId, OrderId, OrderStatus, Point, Principal, RiderId,
-    frame::{ClientFrame, Outcome, Push, ServerFrame, Topic},
-    view::{Offer, Position},
+    frame::{ClientFrame, Fix, Outcome, Push, ServerFrame, Topic},
+    view::Offer,
     work::{
         DriverAction, DutyWish, Handoff, Needs, NewOrder, OfferPolicy, OrderAction, OrderKind,
         PaymentTiming, Vehicle, VehicleKind, Wish,
@@ -46,12 +46,13 @@ pub(crate) async fn place_ride(client: &mut Client) -> OrderId {
 }
 
 pub(crate) fn position(at: Point) -> ClientFrame {
-    ClientFrame::Position(Position {
+    ClientFrame::Position(Fix {
         at,
         sampled_at: now(),
         heading_deg: None,
         speed_mps: None,
         accuracy_m: Some(5.0),
+        mock: false,
     })
 }
 
@@ -215,7 +216,7 @@ async fn a_device_is_told_that_it_cannot_be_where_it_says_but_not_each_time() {
     const N: usize = 10;
     for _ in 0..N {
         let ClientFrame::Position(good) = position(PICKUP) else { unreachable!() };
-        let blurred = Position { accuracy_m: Some(90_000.0), ..good };
+        let blurred = Fix { accuracy_m: Some(90_000.0), ..good };
         driver.say(&ClientFrame::Position(blurred)).await;
     }
     let hear_refused = async |driver: &mut Client| {
@@ -229,7 +230,7 @@ async fn a_device_is_told_that_it_cannot_be_where_it_says_but_not_each_time() {
     assert_eq!(hear_refused(&mut driver).await, protocol::Code::Invalid);
     // What is no position at all is refused each time, and so marks the end.
     let ClientFrame::Position(good) = position(PICKUP) else { unreachable!() };
-    let broken = Position { heading_deg: Some(720.0), ..good };
+    let broken = Fix { heading_deg: Some(720.0), ..good };
     driver.say(&ClientFrame::Position(broken)).await;
     let mut n_told = 1;
     loop {

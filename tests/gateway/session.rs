@@ -538,7 +538,7 @@ async fn only_drivers_say_where_they_are() {
         speed_mps: None,
         accuracy_m: None,
     };
-    client.say(&ClientFrame::Position(position)).await;
+    client.say(&ClientFrame::Position(position.into())).await;
     assert!(is_refused(&client.hear().await, Code::Forbidden));
 }
 

@@ -1,6 +1,10 @@
-//! Signs of life and positions: what is believed, what regions are shown, what jobs are passed.
+//! Signs of life and positions: what regions are shown, and what jobs are passed, of what is believed.
 
-use super::{Command, Driver, Duty, Job, Link, Sighting, ms};
+use super::{
+    Command, Driver, Duty, Job, Link, Sighting,
+    doubt::{self, Doubts, Judged},
+    ms,
+};
 use crate::{Context, Refusal, Seen, Sight, listing::RegionId, prospect::ASK_EVERY, run, search};
 use matching::Came;
 use protocol::{DriverId, JobId, Point, Principal, RunId, Timestamp, view::Position};
@@ -13,8 +17,6 @@ const POSITION_AGE_MAX: Duration = Duration::from_secs(60);
 pub(super) const PICKUP_M: f64 = 150.0;
 /// How far ahead a device's clock may be.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
-/// Shorter jumps are the noise of a standing receiver.
-const JUMP_MIN_M: f64 = 200.0;
 /// Whoever is slower heads nowhere, in metres per second.
 const MOVING_MPS: f32 = 2.0;
 /// A driver no further than this from where it was, north and east, is near enough for choosing among drivers: two
@@ -48,6 +50,9 @@ pub struct Soft {
     /// When it last showed its run where it is, in seconds, for a driver has little room; 0: never.
     #[serde(default)]
     asked_run_s: u32,
+    /// What speaks against its device, if anything does. In a box: of most nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubts: Option<Box<Doubts>>,
 }
 
 /// A way to a pickup that is not over.
@@ -98,6 +103,36 @@ impl Soft {
 
     pub(super) fn shown(&self) -> Option<&Shown> {
         self.shown.as_ref()
+    }
+
+    /// Has its device said too often of late that it is where it cannot be?
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubts.as_ref().is_some_and(|doubts| doubts.is_marked())
+    }
+
+    /// Judges a position by what is known of the device, and keeps in mind what came of it. Says whether what was believed
+    /// until then was wrong; or why it is not believed itself.
+    fn believes(
+        &mut self,
+        position: &Position,
+        speed_max_mps: f32,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let suspected = self.doubts.as_ref().and_then(|doubts| doubts.suspected());
+        let judged = self.position.as_ref().map_or(Judged::Plausible, |last| {
+            doubt::judge(last, suspected, position, speed_max_mps)
+        });
+        if let Judged::Jump { distance_m, elapsed_s } = judged {
+            self.doubts.get_or_insert_default().jumps(*position, now);
+            let problem = format!("{distance_m:.0} m in {elapsed_s:.1} s is a jump");
+            return Err(Refusal::invalid("at", problem));
+        }
+        if self.doubts.as_mut().is_some_and(|doubts| doubts.fall(now)) {
+            self.doubts = None;
+        }
+        self.position = Some(*position);
+        self.received_at = now;
+        Ok(judged == Judged::Corrects)
     }
 
     /// Nobody tracks a driver who is off duty.
@@ -199,36 +234,21 @@ pub(super) fn see(
                 seen.passed_on.extend(driver.expected_no_more(context.id));
             }
         }
+        Sighting::MadeUp => {
+            driver.soft.doubts.get_or_insert_default().rise(context.now);
+            seen.implausible = Some("mock");
+            let problem = "the device knows that its position is made up";
+            seen.refused = Some(Refusal::invalid("mock", problem));
+        }
         Sighting::At(position) => match driver.check(position, context.now) {
             Err(refusal) => seen.refused = Some(refusal),
             Ok(()) => {
-                driver.soft.position = Some(*position);
-                driver.soft.received_at = context.now;
-                driver.show(position, context.now);
-                let is_there = |job: &&Job| {
-                    !job.is_next()
-                        && job.way.is_some_and(|way| way.from.distance_m(position.at) <= PICKUP_M)
-                };
-                // Where several begin, the last one is remembered, of which it is asked whether anything is left to fetch.
-                let there = driver.jobs.iter().filter(is_there);
-                for (job, way) in there.filter_map(|job| Some((job.id, job.way?))) {
-                    driver.soft.arrives(job, way.from, context.now);
-                }
-                let on_job = driver.on_job();
-                // Who has several may go to another one first, and nobody is to count on its way, unless a run says which.
-                let is_alone = on_job.clone().count() == 1;
-                let kind = driver.vehicle.as_ref().map(|it| it.kind);
-                let (vehicle, run) = (kind.filter(|_| is_alone), driver.run_of_all());
-                seen.passed_on.extend(on_job.map(|job| {
-                    let (driver, position) = (context.id, *position);
-                    let sighting = search::Sighting::DriverAt { driver, position, vehicle, run };
-                    Sight::job(job.id, sighting)
-                }));
-                if let Some((run, vehicle)) = run.zip(kind)
-                    && driver.soft.asks_run(context.now)
-                {
-                    let (driver, at) = (context.id, position.at);
-                    seen.passed_on.push(Sight::Run(run, run::Sighting { driver, at, vehicle }));
+                let speed_max_mps = driver.policy.speed_max_mps;
+                match driver.soft.believes(position, speed_max_mps, context.now) {
+                    Ok(is_anew) => driver.is_at(position, is_anew, context, &mut seen),
+                    Err(jump) => {
+                        (seen.implausible, seen.refused) = (Some("jump"), Some(jump));
+                    }
                 }
             }
         },
@@ -237,6 +257,42 @@ pub(super) fn see(
 }
 
 impl Driver {
+    /// It is there, and is believed: what regions, its jobs and its run see of that.
+    fn is_at(
+        &mut self,
+        position: &Position,
+        is_anew: bool,
+        context: &Context<DriverId>,
+        seen: &mut Seen<Command>,
+    ) {
+        self.show(position, context.now);
+        let is_there = |job: &&Job| {
+            !job.is_next()
+                && job.way.is_some_and(|way| way.from.distance_m(position.at) <= PICKUP_M)
+        };
+        // Where several begin, the last one is remembered, of which it is asked whether anything is left to fetch.
+        let there = self.jobs.iter().filter(is_there);
+        for (job, way) in there.filter_map(|job| Some((job.id, job.way?))) {
+            self.soft.arrives(job, way.from, context.now);
+        }
+        let on_job = self.on_job();
+        // Who has several may go to another one first, and nobody is to count on its way, unless a run says which.
+        let is_alone = on_job.clone().count() == 1;
+        let kind = self.vehicle.as_ref().map(|it| it.kind);
+        let (vehicle, run) = (kind.filter(|_| is_alone), self.run_of_all());
+        seen.passed_on.extend(on_job.map(|job| {
+            let (driver, position) = (context.id, *position);
+            let sighting = search::Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+            Sight::job(job.id, sighting)
+        }));
+        if let Some((run, vehicle)) = run.zip(kind)
+            && self.soft.asks_run(context.now)
+        {
+            let (driver, at) = (context.id, position.at);
+            seen.passed_on.push(Sight::Run(run, run::Sighting { driver, at, vehicle }));
+        }
+    }
+
     /// The jobs it is on now.
     fn on_job(&self) -> impl Iterator<Item = &Job> + Clone {
         self.jobs.iter().filter(|job| job.is_current() && !job.is_next())
@@ -254,7 +310,7 @@ impl Driver {
         self.on_job().map(move |job| Sight::job(job.id, nothing.clone()))
     }
 
-    /// Can the device really be there?
+    /// Does it make sense at all? Whether the device can be there is judged apart.
     fn check(&self, position: &Position, now: Timestamp) -> Result<(), Refusal> {
         if position.sampled_at > now + CLOCK_SKEW_MAX {
             return Err(Refusal::invalid("sampled_at", "is in the future"));
@@ -272,15 +328,6 @@ impl Driver {
         let Some(last) = &self.soft.position else { return Ok(()) };
         if position.sampled_at <= last.sampled_at {
             return Err(Refusal::invalid("sampled_at", "is not after the last one"));
-        }
-        let distance_m = last.at.distance_m(position.at);
-        let elapsed_s = position.sampled_at.since(last.sampled_at).as_secs_f64();
-        if distance_m > JUMP_MIN_M && distance_m > f64::from(self.policy.speed_max_mps) * elapsed_s
-        {
-            return Err(Refusal::invalid(
-                "at",
-                format!("{distance_m:.0} m in {elapsed_s:.1} s is a jump"),
-            ));
         }
         Ok(())
     }

@@ -1125,6 +1125,98 @@ fn a_driver_far_away_is_believed_once_there_was_time_to_get_there() {
     assert!(world.at(far).is_ok());
 }
 
+/// Somewhere its device cannot be by then; and what is made of that.
+fn jump(world: &mut World) -> Seen<Command> {
+    world.pass(SECOND);
+    let seen = world.see(&Sighting::At(world.position(KIGALI.offset_m(90_000.0, 0.0))));
+    assert!(matches!(seen.refused, Some(Refusal::Invalid { .. })), "{seen:?}");
+    seen
+}
+
+#[test]
+fn a_jump_is_counted_and_two_positions_that_agree_are_believed() {
+    let mut world = World::on_duty();
+    world.on_job(1, WorkKind::Delivery);
+    let seen = jump(&mut world);
+    assert_eq!((seen.implausible, seen.passed_on.len()), (Some("jump"), 0));
+    assert_eq!(world.driver.position(), Some(KIGALI), "and nobody is shown it");
+    world.pass(SECOND);
+    let there = KIGALI.offset_m(90_010.0, 0.0);
+    let is_anew = |world: &mut World| {
+        let seen = world.see(&Sighting::At(world.position(there)));
+        assert_eq!((&seen.refused, seen.implausible), (&None, None));
+        let [Sight::Order(_, search::Sighting::DriverAt { is_anew, .. })] = &seen.passed_on[..]
+        else {
+            panic!("{seen:?}");
+        };
+        *is_anew
+    };
+    assert!(is_anew(&mut world), "it has not come from where it was thought to be");
+    assert_eq!(world.driver.position(), Some(there));
+    world.pass(SECOND);
+    assert!(!is_anew(&mut world));
+}
+
+#[test]
+fn whoever_goes_on_duty_may_be_anywhere() {
+    let mut world = World::on_duty();
+    world.set(DutyWish::Off).unwrap();
+    world.pass(SECOND);
+    world.go_on().unwrap();
+    assert!(world.at(KIGALI.offset_m(90_000.0, 0.0)).is_ok());
+}
+
+#[test]
+fn what_a_device_knows_to_be_made_up_is_counted_and_shows_only_that_it_lives() {
+    let mut world = World::on_duty();
+    let (card, silence) = (world.card(), world.driver.silence_due());
+    world.pass(SECOND);
+    let seen = world.see(&Sighting::MadeUp);
+    assert!(matches!(seen.refused, Some(Refusal::Invalid { .. })), "{seen:?}");
+    assert_eq!((seen.implausible, seen.passed_on.len()), (Some("mock"), 0));
+    assert_eq!(world.card(), card);
+    assert!(world.driver.silence_due() > silence);
+    world.set(DutyWish::Off).unwrap();
+    assert_eq!(world.see(&Sighting::MadeUp).implausible, None, "nobody asks it now");
+}
+
+#[test]
+fn whoever_jumps_again_and_again_is_marked_until_it_has_not_for_a_while() {
+    let mut world = World::on_duty();
+    let is_marked = |world: &World| {
+        let Some(Mark::Driver { doubted, .. }) = world.driver.mark(me()) else {
+            panic!("it is on duty");
+        };
+        assert_eq!(world.driver.driver_view(me(), 1).doubted, doubted);
+        doubted
+    };
+    for _ in 0..2 {
+        jump(&mut world);
+        world.pass(SECOND);
+        world.at(KIGALI).unwrap();
+        world.pass(SECOND);
+        world.see(&Sighting::MadeUp);
+        assert!(!is_marked(&world));
+    }
+    jump(&mut world);
+    assert!(is_marked(&world), "five in ten minutes");
+    // It goes along to another node, and is not written down.
+    let mut moved: Driver =
+        rmp_serde::from_slice(&rmp_serde::to_vec_named(&world.driver).unwrap()).unwrap();
+    assert!(!moved.driver_view(me(), 1).doubted);
+    let soft = rmp_serde::to_vec_named(&world.driver.soft()).unwrap();
+    moved.recall(rmp_serde::from_slice(&soft).unwrap());
+    assert!(moved.driver_view(me(), 1).doubted);
+    for _ in 0..10 {
+        world.pass(59 * SECOND);
+        world.at(KIGALI).unwrap();
+        assert!(is_marked(&world));
+    }
+    world.pass(10 * SECOND);
+    world.at(KIGALI).unwrap();
+    assert!(!is_marked(&world));
+}
+
 #[test]
 fn jobs_see_where_their_driver_is() {
     let mut world = World::on_duty();

@@ -239,6 +239,8 @@ pub enum Sighting {
     At(Position),
     /// Its device is there, wherever that is.
     Heartbeat,
+    /// The same, and knows that where it says it is was made up. Builds that do not know of it hear nothing.
+    MadeUp,
 }
 
 /// What has happened to a driver.

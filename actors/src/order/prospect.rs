@@ -16,7 +16,9 @@ impl Life {
         sighting: &Sighting,
         now: Timestamp,
     ) -> Option<Sight> {
-        let Sighting::DriverAt { driver, position, vehicle, run } = sighting else { return None };
+        let Sighting::DriverAt { driver, position, vehicle, run, .. } = sighting else {
+            return None;
+        };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
             return None;
         }
@@ -55,7 +57,7 @@ impl Life {
                     self.track.prospect.get_or_insert_default().queued = Some(*queued);
                 }
             }
-            Sighting::DriverAt { .. } | Sighting::Connected { .. } => {}
+            Sighting::DriverAt { .. } | Sighting::Connected { .. } | Sighting::Crossed { .. } => {}
         }
     }
 

@@ -129,7 +129,7 @@ pub const TABLE: &[Row] = &[
     row("depart", ANY, &[Assigned], DRIVER | SYSTEM),
     row("depart", GOODS, &[PickedUp], DRIVER | SYSTEM),
     row("arrive", ANY, &[Assigned, EnRoutePickup], DRIVER | RIDER | DISPATCHER | SYSTEM),
-    row("arrive", GOODS, &[InTransit], DRIVER | RIDER | DISPATCHER),
+    row("arrive", GOODS, &[InTransit], DRIVER | RIDER | DISPATCHER | SYSTEM),
     row("contacted", ANY, &[AtPickup], DRIVER),
     row("contacted", GOODS, &[AtDropoff], DRIVER),
     row("no_show", RIDES, &[AtPickup], DRIVER),

@@ -406,7 +406,13 @@ impl Play {
         };
         let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
         let seen = self.order.see(
-            &Sighting::DriverAt { driver: nth(n), position, vehicle: None, run: None },
+            &Sighting::DriverAt {
+                driver: nth(n),
+                position,
+                vehicle: None,
+                run: None,
+                is_anew: false,
+            },
             &around,
         );
         let names = seen.asks.iter().map(Command::name).collect();

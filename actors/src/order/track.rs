@@ -1,16 +1,17 @@
-//! What an order sees of its driver and does not write down: where, since when at the pickup, and
+//! What an order sees of its driver and does not write down: where, since when at the pickup or at the next stop, and
 //! how far since the last checkpoint.
 
 use super::{Command, Leg, Life, Sighting};
-use crate::prospect::Prospect;
-use protocol::{Point, Timestamp};
+use crate::{
+    geofence::{self, Fence, Stay},
+    prospect::Prospect,
+};
+use protocol::{Point, Timestamp, view::StopKind};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A position older than this says nothing about where the driver is now.
 const FRESH: Duration = Duration::from_mins(1);
-/// Waiting counts as unbroken across gaps between positions shorter than this.
-const GAP_MAX: Duration = Duration::from_mins(2);
 /// Steps shorter than this are the device's noise, in metres.
 const STEP_MIN_M: f64 = 10.0;
 /// Moving this far is a departure, in metres.
@@ -27,8 +28,9 @@ pub struct Track {
     at: Option<(Point, Timestamp)>,
     /// Where the driver was first seen on this leg.
     first: Option<Point>,
-    /// Since when the driver has been inside the pickup fence.
-    in_fence_since: Option<Timestamp>,
+    /// That the driver is where it goes next, or waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stay: Option<Box<Stay>>,
     /// Where and when the last counted step ended.
     step: Option<(Point, Timestamp)>,
     unmetered_m: f64,
@@ -57,8 +59,9 @@ impl Track {
         self.at.map(|(point, _)| point)
     }
 
+    /// Since when the driver has been where it goes next, or waits.
     pub(super) fn in_fence_since(&self) -> Option<Timestamp> {
-        self.in_fence_since
+        self.stay.as_ref().map(|stay| stay.since())
     }
 
     /// How far it went since the last checkpoint, in metres.
@@ -87,13 +90,11 @@ impl Track {
         self.asked_at = None;
     }
 
-    fn see(&mut self, point: Point, pickup: Point, fence_m: u32, now: Timestamp) {
-        let is_broken = self.at.is_none_or(|(_, seen_at)| now.since(seen_at) > GAP_MAX);
-        if is_broken {
-            self.in_fence_since = None;
+    /// Takes in where the driver is. What lies between that and where it was before counts for nothing if that was wrong.
+    fn see(&mut self, point: Point, is_anew: bool, now: Timestamp) {
+        if is_anew {
+            (self.first, self.step) = (None, None);
         }
-        let is_inside = point.distance_m(pickup) <= f64::from(fence_m);
-        self.in_fence_since = is_inside.then_some(self.in_fence_since.unwrap_or(now));
         self.at = Some((point, now));
         self.first.get_or_insert(point);
     }
@@ -125,27 +126,65 @@ impl Track {
 }
 
 impl Life {
-    /// Takes in a position, and says what the order asks of itself because of it.
-    pub(super) fn see(&mut self, sighting: &Sighting, now: Timestamp) -> Vec<Command> {
-        let Sighting::DriverAt { driver, position, .. } = sighting else { return Vec::new() };
+    /// Takes in a position: what the order asks of itself because of it, and what its driver crossed.
+    pub(super) fn see(
+        &mut self,
+        sighting: &Sighting,
+        now: Timestamp,
+    ) -> (Vec<Command>, Option<Sighting>) {
+        let Sighting::DriverAt { driver, position, is_anew, .. } = sighting else {
+            return (Vec::new(), None);
+        };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
-            return Vec::new();
+            return (Vec::new(), None);
         }
-        let (here, pickup) = (position.at, self.pickup().at);
+        let fence = self.fence();
+        let track = &mut self.track;
+        track.see(position.at, *is_anew, now);
+        let crossed = geofence::crosses(fence, &mut track.stay, *driver, position, now);
+        (self.asks(position.at, now), crossed)
+    }
+
+    /// The fence around where its driver goes next, or waits; none, if it goes to no stop.
+    fn fence(&self) -> Option<Fence> {
+        let policy = &self.placement.policy;
+        let (what, stop, radius_m) = match self.leg()? {
+            Leg::Assigned | Leg::EnRoutePickup | Leg::AtPickup { .. } => {
+                (StopKind::Pickup, self.first_stop(), policy.pickup_fence_m)
+            }
+            Leg::InProgress { .. }
+            | Leg::PickedUp
+            | Leg::InTransit
+            | Leg::AtStop
+            | Leg::AtDropoff { .. } => {
+                let next = usize::from(self.stops_done).min(self.last_stop());
+                (StopKind::Dropoff, next, policy.dropoff_fence_m)
+            }
+            Leg::FailedAttempt | Leg::Returning => return None,
+        };
+        let around = self.placement.stops.get(stop)?.at;
+        let stop = u8::try_from(stop).unwrap_or(u8::MAX);
+        Some(Fence { stop, what, around, radius_m })
+    }
+
+    /// What it asks of itself now that its driver is there.
+    fn asks(&mut self, here: Point, now: Timestamp) -> Vec<Command> {
+        let pickup = self.pickup().at;
         let policy = self.placement.policy;
+        let is_at_last_stop = self.is_at_last_stop();
         let Some(leg) = self.leg() else { return Vec::new() };
         let is_moving = matches!(leg, Leg::InProgress { .. } | Leg::InTransit | Leg::Returning);
         let is_to_pickup = matches!(leg, Leg::Assigned | Leg::EnRoutePickup);
+        let is_to_dropoff = matches!(leg, Leg::InTransit) && is_at_last_stop;
         let may_depart = policy.auto_depart && matches!(leg, Leg::Assigned | Leg::PickedUp);
         let is_picked_up = matches!(leg, Leg::PickedUp);
 
         let track = &mut self.track;
-        track.see(here, pickup, policy.pickup_fence_m, now);
         if is_moving || is_picked_up {
             track.measure(here, now);
         }
-        let is_there = track.in_fence_since.is_some();
-        if is_to_pickup && is_there && policy.auto_arrive {
+        let is_there = track.stay.is_some();
+        if (is_to_pickup || is_to_dropoff) && is_there && policy.auto_arrive {
             return track.ask(Command::Arrive {}, now);
         }
         let first = track.first.unwrap_or(here);

@@ -2,14 +2,15 @@
 
 use super::{Case, Command, Event, Rescue, Sighting, ms, triage};
 use crate::{
-    Context, Refusal, Seen, Waited,
+    Context, Refusal, Seen, Sight, Waited,
+    geofence::{self, Fence, Stay},
     listing::RegionId,
     prospect::{self, Prospect},
     tell::{Halt, Journey},
 };
 use protocol::{
     DriverId, JobId, Point, RescueId, RescueStatus, Timestamp,
-    view::{Eta, Etas, Queued},
+    view::{Eta, Etas, Queued, StopKind},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct Soft {
     /// What it was told to expect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prospect: Option<Box<Prospect>>,
+    /// That whoever helps is where they go next, or wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stay: Option<Box<Stay>>,
 }
 
 impl PartialEq for Soft {
@@ -79,7 +83,7 @@ impl Soft {
                     self.prospect.get_or_insert_default().queued = Some(*queued);
                 }
             }
-            Sighting::DriverAt { .. } | Sighting::Connected { .. } => {}
+            Sighting::DriverAt { .. } | Sighting::Connected { .. } | Sighting::Crossed { .. } => {}
         }
     }
 
@@ -153,7 +157,15 @@ pub(super) fn see(
     let soft = &mut rescue.soft;
     seen.waited = soft.unseen(case, context.now);
     soft.unseen_since = None;
+    if soft.seen.is_none_or(|(before, ..)| before != *driver) {
+        // That was somebody else's.
+        soft.stay = None;
+    }
     soft.seen = Some((*driver, position.at, context.now));
+    let crossed = geofence::crosses(case.fence(), &mut soft.stay, *driver, position, context.now);
+    // It lets itself see that, for then whoever follows it does, too.
+    seen.passed_on.extend(crossed.map(|it| Sight::Rescue(context.id, it)));
+    let is_there = soft.stay.is_some();
     let (job, from) = (JobId::Rescue(context.id), position.at);
     let way = |vehicle| {
         let region = RegionId::at(case.request.at.at);
@@ -168,25 +180,21 @@ pub(super) fn see(
         soft.outside_at = Some(context.now);
     }
     let leg_from_m = *soft.leg_from_m.get_or_insert(to_scene_m);
-    seen.asks.extend(asked_by_moving(case, position.at, to_scene_m, leg_from_m));
+    seen.asks.extend(asked_by_moving(case, is_there, leg_from_m - to_scene_m));
     seen
 }
 
-/// What the driver would say now, had it a hand free.
-fn asked_by_moving(case: &Case, at: Point, to_scene_m: f64, leg_from_m: f64) -> Option<Command> {
+/// What the driver would say now, had it a hand free: it is where it goes, or has come so much closer to the scene.
+fn asked_by_moving(case: &Case, is_there: bool, closer_m: f64) -> Option<Command> {
     let policy = &case.request.policy;
     let has_departed = policy.auto_depart
         && case.status == RescueStatus::Accepted
-        && leg_from_m - to_scene_m >= DEPARTED_M;
-    let is_on_the_way = matches!(case.status, RescueStatus::Accepted | RescueStatus::EnRoute);
-    let is_at_scene =
-        is_on_the_way && to_scene_m <= f64::from(triage::scene_fence_m(&case.request));
-    let is_at_dropoff =
-        case.status == RescueStatus::InTransit
-            && case.request.dropoff.as_ref().is_some_and(|dropoff| {
-                at.distance_m(dropoff.at) <= f64::from(policy.dropoff_fence_m)
-            });
-    if policy.auto_arrive && (is_at_scene || is_at_dropoff) {
+        && closer_m >= DEPARTED_M;
+    let is_on_the_way = matches!(
+        case.status,
+        RescueStatus::Accepted | RescueStatus::EnRoute | RescueStatus::InTransit
+    );
+    if policy.auto_arrive && is_on_the_way && is_there {
         return Some(Command::Arrive {});
     }
     has_departed.then_some(Command::Depart {})
@@ -197,6 +205,39 @@ impl Case {
     fn is_waiting(&self) -> bool {
         let is_searching = matches!(self.status, RescueStatus::Searching | RescueStatus::Escalated);
         is_searching && self.driver.is_none()
+    }
+
+    /// The fence around where whoever helps goes next, or is; none, if nobody helps, or they are done.
+    fn fence(&self) -> Option<Fence> {
+        let scene = Fence {
+            stop: 0,
+            what: StopKind::Pickup,
+            around: self.request.at.at,
+            radius_m: triage::scene_fence_m(&self.request),
+        };
+        match self.status {
+            RescueStatus::Accepted
+            | RescueStatus::EnRoute
+            | RescueStatus::OnScene
+            | RescueStatus::Assisting
+            | RescueStatus::Loading
+            | RescueStatus::Escalated => Some(scene),
+            RescueStatus::InTransit | RescueStatus::AtDropoff => {
+                let around = self.request.dropoff.as_ref()?.at;
+                let radius_m = self.request.policy.dropoff_fence_m;
+                Some(Fence { stop: 1, what: StopKind::Dropoff, around, radius_m })
+            }
+            RescueStatus::Requested
+            | RescueStatus::Searching
+            | RescueStatus::Completed
+            | RescueStatus::RejectedOutOfArea
+            | RescueStatus::NoDriver
+            | RescueStatus::CancelledByRider
+            | RescueStatus::CancelledByAdmin
+            | RescueStatus::NoShow
+            | RescueStatus::CancelledSafety
+            | RescueStatus::Failed => None,
+        }
     }
 
     /// Where whoever helps still goes, and whether they are on the way to the scene; none, if they go nowhere.

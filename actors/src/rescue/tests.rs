@@ -16,7 +16,7 @@ use protocol::{
     Principal, RiderId, RuleId, ZoneId,
     rule::RuleMark,
     trace::WhyNot,
-    view::{Position, Queued, StopKind, ZonePause},
+    view::{Crossing, Position, Queued, StopKind, ZonePause},
     work::{
         Alternative, Bike, IncidentKind, Issue, OfferPolicy, Priority, Proof, ProofKind, Severity,
         Vehicle, VehicleKind,
@@ -224,7 +224,8 @@ impl World {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        self.sees(&Sighting::DriverAt { driver, position, vehicle, run: None })
+        let (run, is_anew) = (None, false);
+        self.sees(&Sighting::DriverAt { driver, position, vehicle, run, is_anew })
     }
 
     fn sees(&mut self, sighting: &Sighting) -> Seen<Command> {
@@ -1040,6 +1041,36 @@ fn moving_towards_the_scene_is_setting_off_and_reaching_it_is_arriving() {
     assert_eq!(world.see(2, SCENE.offset_m(1.0, 0.0)), [], "somebody else");
     assert_eq!(world.see(1, SCENE.offset_m(840.0, 0.0)), [Command::Depart {}]);
     assert_eq!(world.see(1, SCENE.offset_m(40.0, 0.0)), [Command::Arrive {}]);
+}
+
+#[test]
+fn who_follows_it_is_told_when_help_comes_and_goes_and_of_another_driver_anew() {
+    let dropoff = Some(Place::from(GARAGE));
+    let mut world = World::requested(Request { dropoff, ..request() });
+    let crosses = |world: &mut World, n: u64, at: Point| {
+        world.see_coming(n, at, None).passed_on.into_iter().find_map(|it| {
+            let Sight::Rescue(_, Sighting::Crossed { driver, stop, crossing, .. }) = it else {
+                return None;
+            };
+            assert_eq!(driver, d(n));
+            Some((stop, crossing))
+        })
+    };
+    world.win(1);
+    assert_eq!(crosses(&mut world, 1, near()), None);
+    assert_eq!(crosses(&mut world, 1, SCENE), Some((0, Crossing::Entered)));
+    assert_eq!(crosses(&mut world, 1, SCENE.offset_m(120.0, 0.0)), None);
+    assert_eq!(crosses(&mut world, 1, SCENE.offset_m(160.0, 0.0)), Some((0, Crossing::Exited)));
+    assert_eq!(crosses(&mut world, 1, SCENE), Some((0, Crossing::Entered)));
+    world.yes(by(1), Command::Cancel { reason: why() });
+    world.win(2);
+    assert_eq!(crosses(&mut world, 2, near()), None, "it was not there");
+    assert_eq!(crosses(&mut world, 2, SCENE), Some((0, Crossing::Entered)));
+    world.yes(by(2), Command::Arrive {});
+    world.yes(by(2), Command::Load { dropoff: None, proofs: photo() });
+    world.yes(by(2), Command::Depart {});
+    assert_eq!(crosses(&mut world, 2, near()), None, "it goes where it should");
+    assert_eq!(crosses(&mut world, 2, GARAGE), Some((1, Crossing::Entered)));
 }
 
 #[test]

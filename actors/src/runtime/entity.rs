@@ -380,9 +380,15 @@ impl<D: Decider> Awake<D> {
         self.n_received += 1;
         let context = self.context(Principal::System);
         self.active_at = context.now;
-        let Seen { asks, passed_on, refused, waited } = self.state.see(&sighted.sighting, &context);
+        let Seen { asks, passed_on, refused, waited, implausible } =
+            self.state.see(&sighted.sighting, &context);
         if let Some(waited) = waited {
             count(D::KIND, &waited);
+        }
+        if let Some(why) = implausible {
+            metrics::counter!("outrider_positions_implausible_total", "why" => why).increment(1);
+            // What is refused is shown to nobody, but whoever is doubted because of it is marked.
+            self.publish(Vec::new());
         }
         for sight in passed_on {
             if let Sight::Way(journey) = sight {

@@ -6,7 +6,7 @@ use super::Account;
 use crate::{Format, Topic, run::KNOWN as RUNS};
 use protocol::{
     DriverId, Identifier as _, OfferId, OfferStatus, PartnerId, Principal, RunId, Timestamp,
-    view::{Etas, Position, Queued, ZonePause},
+    view::{Crossing, Etas, Position, Queued, StopKind, ZonePause},
     work::{Vehicle, VehicleKind},
 };
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,9 @@ pub enum Sighting {
         /** The run that says in which order it does what it has to do, if all of that is of one. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
+        /** Where it was said to be before was wrong: it has not come from there. */
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_anew: bool,
     },
     /// When its vehicle is expected, as its region knows ways.
     Expected {
@@ -181,6 +184,19 @@ pub enum Sighting {
         /** Whose. */
         who: Principal,
     },
+    /// Its driver has come to a stop, has stayed there, or has gone again. For those who follow the job, likewise.
+    Crossed {
+        /** Who. */
+        driver: DriverId,
+        /** Which stop, from 0. */
+        stop: u8,
+        /** What is to be done there. */
+        what: StopKind,
+        /** Which of them. */
+        crossing: Crossing,
+        /** When it was seen. */
+        at: Timestamp,
+    },
 }
 
 impl Sighting {
@@ -199,6 +215,7 @@ impl Sighting {
                     Principal::Dispatcher | Principal::Admin | Principal::System => Uuid::nil(),
                 },
             ),
+            Self::Crossed { driver, .. } => Topic(4, driver.uuid()),
         }
     }
 }

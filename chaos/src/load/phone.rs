@@ -256,6 +256,7 @@ impl Phone {
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

@@ -60,6 +60,9 @@ fn tell(id: OrderId, change: Change) -> bool {
         Change::View(View::Presence { reachable, .. }) => {
             println!("the driver can {}be reached", if reachable { "" } else { "not " });
         }
+        Change::View(View::Near { what, crossing, .. }) => {
+            println!("the driver has {crossing} the surroundings of the {what}");
+        }
         Change::Anew => println!("everything is told from its beginning"),
         Change::Ended(refused) => println!("no more of that: {refused}"),
         Change::View(

@@ -11,8 +11,7 @@ use crate::{
 use protocol::{
     CommandId, Principal, Refused, Timestamp,
     codec::Codec,
-    frame::{Done, Outcome, Push, ServerFrame, Topic},
-    view::Position,
+    frame::{Done, Fix, Outcome, Push, ServerFrame, Topic},
     work::Wish,
 };
 use rand::Rng;
@@ -198,7 +197,7 @@ pub struct Client {
 struct Shared {
     asks: mpsc::Sender<Ask>,
     state: watch::Receiver<State>,
-    positions: watch::Sender<Option<Position>>,
+    positions: watch::Sender<Option<Fix>>,
     /// How far the node's clock is ahead of this machine's.
     ahead_ms: Arc<AtomicI64>,
     once: Mutex<Once>,
@@ -297,9 +296,10 @@ impl Client {
         Timestamp(u64::try_from(ms).unwrap_or_default())
     }
 
-    /// Says where a driver is. Without a connection the latest waits, and nothing else.
-    pub fn position(&self, position: Position) {
-        self.shared.positions.send_replace(Some(position));
+    /// Says where a driver is: a position, or a [`Fix`], which may say that it is made up. Without a connection the latest waits,
+    /// and nothing else.
+    pub fn position(&self, position: impl Into<Fix>) {
+        self.shared.positions.send_replace(Some(position.into()));
     }
 
     /// Follows something, now and after every drop, until the returned is dropped.
@@ -428,7 +428,7 @@ impl Task {
     async fn live(
         mut self,
         mut asked: mpsc::Receiver<Ask>,
-        mut at: watch::Receiver<Option<Position>>,
+        mut at: watch::Receiver<Option<Fix>>,
     ) {
         let said = loop {
             tokio::select! {

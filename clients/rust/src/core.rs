@@ -19,8 +19,7 @@ use protocol::{
     Code, CommandId, Principal, Refused, Timestamp,
     changes::{NotShown, Shown},
     codec::Codec,
-    frame::{Board, ClientFrame, FRAME_BYTES_MAX, Outcome, Push, Resume, ServerFrame, Topic},
-    view::Position,
+    frame::{Board, ClientFrame, FRAME_BYTES_MAX, Fix, Outcome, Push, Resume, ServerFrame, Topic},
     work::Wish,
 };
 use pushes::{Pushes, Verdict};
@@ -369,7 +368,7 @@ pub struct Core {
     board_seq: Option<u64>,
     /// Views as they were told last: what changes of them is told whole.
     shown: Shown,
-    position: Option<Position>,
+    position: Option<Fix>,
     pending: VecDeque<Pending>,
     pushes: Pushes,
 }
@@ -438,8 +437,8 @@ impl Core {
     }
 
     /// Where a driver is. The latest counts; it is said as soon as there is somebody to hear it.
-    pub fn position(&mut self, position: Position) {
-        self.position = Some(position);
+    pub fn position(&mut self, position: impl Into<Fix>) {
+        self.position = Some(position.into());
         self.rouse();
     }
 
@@ -717,7 +716,9 @@ impl Core {
                 }
                 self.tell(frame);
             }
-            ServerFrame::Sighted { .. } | ServerFrame::Presence { .. } => self.tell(frame),
+            ServerFrame::Sighted { .. }
+            | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. } => self.tell(frame),
             // It was made whole.
             ServerFrame::Changed(_) => {}
         }
@@ -1199,11 +1200,15 @@ pub(crate) fn is_about(frame: &ServerFrame, topic: &Topic) -> bool {
         (Topic::Me, ServerFrame::Driver(_) | ServerFrame::Rider(_)) => true,
         (
             Topic::Order(id),
-            ServerFrame::Sighted { job, .. } | ServerFrame::Presence { job, .. },
+            ServerFrame::Sighted { job, .. }
+            | ServerFrame::Presence { job, .. }
+            | ServerFrame::Near { job, .. },
         ) => *job == JobId::Order(*id),
         (
             Topic::Rescue(id),
-            ServerFrame::Sighted { job, .. } | ServerFrame::Presence { job, .. },
+            ServerFrame::Sighted { job, .. }
+            | ServerFrame::Presence { job, .. }
+            | ServerFrame::Near { job, .. },
         ) => *job == JobId::Rescue(*id),
         (it, ServerFrame::Unsubscribed { topic, .. }) => it == topic,
         (

@@ -2,9 +2,11 @@
 
 use crate::core::is_about;
 use protocol::{
-    JobId, Point, Principal, Refused,
+    JobId, Point, Principal, Refused, Timestamp,
     frame::{ActorView, Board, RegionBoard, ServerFrame, Topic},
-    view::{DriverView, IncidentView, OrderView, RescueView, RiderView, RunView},
+    view::{
+        Crossing, DriverView, IncidentView, OrderView, RescueView, RiderView, RunView, StopKind,
+    },
 };
 use std::{
     collections::VecDeque,
@@ -69,6 +71,19 @@ pub enum View {
         /** Can it? */
         reachable: bool,
     },
+    /// The driver of a job has come to a place where it has something to do, has stayed there, or has gone again.
+    Near {
+        /** Of which job. */
+        job: JobId,
+        /** Which of its stops, from 0. */
+        stop: u8,
+        /** What is to be done there. */
+        what: StopKind,
+        /** Which of them. */
+        crossing: Crossing,
+        /** When it was seen. */
+        at: Timestamp,
+    },
 }
 
 impl View {
@@ -82,7 +97,11 @@ impl View {
             Self::Incident(view) => Some(view.version),
             Self::Run(view) => Some(view.version),
             Self::Actor(view) => Some(view.version),
-            Self::Board(_) | Self::Region(_) | Self::Sighted { .. } | Self::Presence { .. } => None,
+            Self::Board(_)
+            | Self::Region(_)
+            | Self::Sighted { .. }
+            | Self::Presence { .. }
+            | Self::Near { .. } => None,
         }
     }
 
@@ -100,6 +119,9 @@ impl View {
                 Self::Presence { job, who, .. },
                 Self::Presence { job: older_job, who: older, .. },
             ) => (job, who) == (older_job, older),
+            (Self::Near { job, stop, .. }, Self::Near { job: older_job, stop: older, .. }) => {
+                (job, stop) == (older_job, older)
+            }
             // Of actors the events since the last view would be missing, of boards what changed.
             (
                 Self::Order(_)
@@ -112,7 +134,8 @@ impl View {
                 | Self::Board(_)
                 | Self::Region(_)
                 | Self::Sighted { .. }
-                | Self::Presence { .. },
+                | Self::Presence { .. }
+                | Self::Near { .. },
                 _,
             ) => false,
         }
@@ -138,6 +161,9 @@ impl View {
             },
             ServerFrame::Presence { job, who, reachable } => {
                 Self::Presence { job: *job, who: *who, reachable: *reachable }
+            }
+            ServerFrame::Near { job, stop, what, crossing, at } => {
+                Self::Near { job: *job, stop: *stop, what: *what, crossing: *crossing, at: *at }
             }
             ServerFrame::Hello { .. }
             | ServerFrame::Welcome { .. }

@@ -12,8 +12,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use protocol::{
     CommandId, Timestamp,
     codec::Codec,
-    frame::{ClientFrame, Resume, ServerFrame, Topic},
-    view::Position,
+    frame::{ClientFrame, Fix, Resume, ServerFrame, Topic},
     work::Wish,
 };
 use std::{
@@ -127,7 +126,7 @@ impl Link {
     }
 
     /// Where a driver is; the latest counts.
-    pub fn position(&mut self, position: Position) {
+    pub fn position(&mut self, position: impl Into<Fix>) {
         self.core.position(position);
     }
 

@@ -57,6 +57,7 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         rates: protocol::view::Rates::default(),
         shift: None,
         n_shift_no_shows: 0,
+        doubted: false,
     }
 }
 

@@ -17,8 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use outrider_client::Habits;
 use protocol::{
     CommandId, Point, Principal, SessionId,
-    frame::{ClientFrame, Outcome, Resume, ServerFrame},
-    view::Position,
+    frame::{ClientFrame, Fix, Outcome, Resume, ServerFrame},
     work::{DriverAction, DutyWish, NewOrder, OrderKind, Vehicle, VehicleKind, Wish},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -609,9 +608,9 @@ impl Worker {
     fn position(&mut self, index: u32) {
         let at = HERE.offset_m(f64::from(index % 1_000), f64::from(index / 1_000));
         let sampled_at = clock::now();
-        let position =
-            Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        self.say(index, &ClientFrame::Position(position));
+        let (heading_deg, speed_mps, accuracy_m, mock) = (None, None, None, false);
+        let fix = Fix { at, sampled_at, heading_deg, speed_mps, accuracy_m, mock };
+        self.say(index, &ClientFrame::Position(fix));
     }
 
     fn beat(&mut self, index: u32) {

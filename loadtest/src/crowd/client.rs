@@ -609,6 +609,7 @@ impl<M: Mind> Client<M> {
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

@@ -814,6 +814,7 @@ impl Mind for Driver {
             | ServerFrame::Changed(_)
             | ServerFrame::Sighted { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Near { .. }
             | ServerFrame::Board(_)
             | ServerFrame::Region(_)
             | ServerFrame::Actor(_)

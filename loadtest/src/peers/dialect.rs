@@ -7,8 +7,7 @@ use protocol::{
     CommandId, DriverId, Place, Point, Principal, RiderId, Timestamp,
     changes::Changed,
     codec::Codec,
-    frame::{ClientFrame, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame},
-    view::Position,
+    frame::{ClientFrame, Fix, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame},
     work::{
         DriverAction, DutyWish, Handoff, Needs, NewOrder, OrderAction, OrderKind, PaymentTiming,
         Vehicle, VehicleKind, Wish,
@@ -151,12 +150,13 @@ impl Dialect {
     /// Says where a driver is.
     pub(super) fn position(&self, at: Point, sampled_at: Timestamp) -> Message {
         match self {
-            Self::Bare | Self::Outrider(_) => frame(&ClientFrame::Position(Position {
+            Self::Bare | Self::Outrider(_) => frame(&ClientFrame::Position(Fix {
                 at,
                 sampled_at,
                 heading_deg: None,
                 speed_mps: None,
                 accuracy_m: Some(5.0),
+                mock: false,
             })),
             Self::SocketIo => event(
                 "position",

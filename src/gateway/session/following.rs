@@ -232,6 +232,10 @@ impl Session {
                 let is_news = follow.is_some_and(|it| it.others.heard(who, Instant::now()));
                 if is_news { self.say(&frame) } else { Ok(()) }
             }
+            // Each is said, and at once: there are few of them.
+            Change::Sighted(Some(frame @ ServerFrame::Near { .. })) => {
+                if self.may_sight(key, &frame) { self.say(&frame) } else { Ok(()) }
+            }
             Change::Sighted(Some(ServerFrame::Changed(
                 changed @ (Changed::Order(_) | Changed::Rescue(_)),
             ))) => {

@@ -19,8 +19,7 @@ use actors::{
 use futures_util::FutureExt;
 use protocol::{
     Code, CommandId, DriverId, OfferId, Principal, Refused,
-    frame::{ClientFrame, Outcome, ServerFrame},
-    view::Position,
+    frame::{ClientFrame, Fix, Outcome, ServerFrame},
     work::{DriverAction, Wish},
 };
 use std::{sync::Arc, time::Duration};
@@ -158,9 +157,9 @@ impl Session {
                 count_frame("command");
                 self.command(by, id, wish, is_urgent)
             }
-            ClientFrame::Position(position) => {
+            ClientFrame::Position(fix) => {
                 self.gate.n_positions.increment(1);
-                self.position(by, position)
+                self.position(by, &fix)
             }
             ClientFrame::Ack { n } => {
                 count_frame("ack");
@@ -343,14 +342,17 @@ impl Session {
         }
     }
 
-    pub(super) fn position(&mut self, by: Principal, position: Position) -> Flow {
+    pub(super) fn position(&mut self, by: Principal, fix: &Fix) -> Flow {
         let Principal::Driver(id) = by else {
             self.strike()?;
             return self.refuse(translate::forbidden("only drivers say where they are"));
         };
+        let position = fix.position();
         match translate::check_position(&position, self.gate.system.now()) {
             Ok(()) => {
-                self.pass_on(id, position);
+                // What is made up goes no further than to whoever counts that.
+                let sighting = if fix.mock { Sighting::MadeUp } else { Sighting::At(position) };
+                self.pass_on(id, sighting);
                 Ok(())
             }
             Err(refused) => {
@@ -360,8 +362,7 @@ impl Session {
         }
     }
 
-    pub(super) fn pass_on(&mut self, id: DriverId, position: Position) {
-        let sighting = Sighting::At(position);
+    pub(super) fn pass_on(&mut self, id: DriverId, sighting: Sighting) {
         let objections = self.objections.get_or_insert_with(|| {
             // It has not been asked yet whether there are any.
             self.bell.ring();

@@ -230,8 +230,14 @@ mod tests {
     }
 
     fn driver(n: u64, at: Point) -> Mark {
-        let status = DriverStatus::Available;
-        Mark::Driver { id: DriverId::nth(n), at, status, jobs: Vec::new(), vehicle: None }
+        Mark::Driver {
+            id: DriverId::nth(n),
+            at,
+            status: DriverStatus::Available,
+            jobs: Vec::new(),
+            vehicle: None,
+            doubted: false,
+        }
     }
 
     fn order(n: u64, at: Point) -> Mark {

@@ -93,8 +93,14 @@ mod tests {
     const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
 
     fn driver(n: u64, at: Point) -> Mark {
-        let status = DriverStatus::Available;
-        Mark::Driver { id: DriverId::nth(n), at, status, jobs: Vec::new(), vehicle: None }
+        Mark::Driver {
+            id: DriverId::nth(n),
+            at,
+            status: DriverStatus::Available,
+            jobs: Vec::new(),
+            vehicle: None,
+            doubted: false,
+        }
     }
 
     fn board(marks: Vec<Mark>, gone: &[u64]) -> Board {

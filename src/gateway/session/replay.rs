@@ -69,6 +69,7 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Run(_)
         | ServerFrame::Changed(_)
         | ServerFrame::Presence { .. }
+        | ServerFrame::Near { .. }
         | ServerFrame::Actor(_)
         | ServerFrame::Unsubscribed { .. } => true,
     }

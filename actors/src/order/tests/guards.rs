@@ -1,6 +1,7 @@
 //! One guard at a time.
 
 use super::*;
+use protocol::view::{Crossing, StopKind};
 use strum::IntoEnumIterator;
 
 #[test]
@@ -599,6 +600,98 @@ fn moving_towards_the_pickup_departs_and_entering_its_fence_arrives_if_the_rules
     let mut manual = Play::at(placement, OrderStatus::Assigned);
     assert_eq!(manual.see(-1_000.0), [""; 0]);
     assert_eq!(manual.see(0.0), [""; 0]);
+}
+
+#[test]
+fn goods_that_enter_the_fence_of_the_last_stop_arrive_if_the_rules_say_so() {
+    let stops = vec![place_at(0.0), place_at(2_000.0), place_at(5_000.0)];
+    let mut placement = Placement { stops, ..delivery() };
+    placement.policy.auto_arrive = true;
+    let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
+    assert_eq!(play.see(0.0), ["arrive"]);
+    play.drive_to(OrderStatus::PickedUp);
+    play.drive_to(OrderStatus::InTransit);
+    assert_eq!(play.see(2_000.0), [""; 0], "there is one before the last");
+    play.yes(driver(1), Command::ArriveStop {});
+    play.yes(driver(1), Command::CompleteStop { proofs: vec![photo()] });
+    assert_eq!(play.see(4_700.0), [""; 0]);
+    assert_eq!(play.see(4_900.0), ["arrive"]);
+    assert_eq!(play.status(), OrderStatus::AtDropoff);
+    assert_eq!(play.see(4_900.0), [""; 0], "once");
+    assert!(play.ask(driver(1), Command::Arrive {}).is_err(), "it is there already");
+}
+
+/// Driver 1 is seen that far east of the pickup, as accurately. What those who follow the order are told that it crossed.
+fn crosses(play: &mut Play, east_m: f64, accuracy_m: f32) -> Option<(u8, StopKind, Crossing)> {
+    let (driver, sampled_at) = (nth(1), play.now);
+    let (at, accuracy_m) = (PICKUP.offset_m(east_m, 0.0), Some(accuracy_m));
+    let position = Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m };
+    let (vehicle, run, is_anew) = (None, None, false);
+    let sighting = Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+    let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
+    let mut crossed = play.order.see(&sighting, &around).passed_on.into_iter().filter_map(|it| {
+        let Sight::Order(to, Sighting::Crossed { driver: who, stop, what, crossing, at }) = it
+        else {
+            return None;
+        };
+        assert_eq!((to, who, at), (play.id, driver, play.now));
+        Some((stop, what, crossing))
+    });
+    crossed.next()
+}
+
+#[test]
+fn who_follows_it_is_told_when_its_driver_comes_and_goes_and_nothing_is_written_down() {
+    let (up, down) = (StopKind::Pickup, StopKind::Dropoff);
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    let before = play.journal.len();
+    assert_eq!(crosses(&mut play, 900.0, 8.0), None);
+    assert_eq!(crosses(&mut play, 50.0, 120.0), None, "who knows where that is");
+    assert_eq!(crosses(&mut play, 50.0, 8.0), Some((0, up, Crossing::Entered)));
+    assert_eq!(crosses(&mut play, 120.0, 8.0), None);
+    play.wait(2 * MINUTE);
+    assert_eq!(crosses(&mut play, 50.0, 8.0), Some((0, up, Crossing::Dwelt)));
+    assert_eq!(crosses(&mut play, 400.0, 8.0), Some((0, up, Crossing::Exited)));
+    assert_eq!(crosses(&mut play, 50.0, 8.0), Some((0, up, Crossing::Entered)));
+    assert_eq!(play.journal.len(), before);
+    assert_eq!(play.status(), OrderStatus::EnRoutePickup, "nobody has said that it is there");
+
+    play.yes(driver(1), Command::Arrive {});
+    play.yes(driver(1), Command::Start { code: None });
+    assert_eq!(crosses(&mut play, 400.0, 8.0), None, "it goes where it should");
+    assert_eq!(crosses(&mut play, 5_000.0, 8.0), Some((1, down, Crossing::Entered)));
+    let sighting = Sighting::Crossed {
+        driver: nth(1),
+        stop: 1,
+        what: down,
+        crossing: Crossing::Entered,
+        at: play.now,
+    };
+    let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
+    let seen = play.order.see(&sighting, &around);
+    assert!(seen.asks.is_empty() && seen.passed_on.is_empty(), "it does nothing about it");
+}
+
+#[test]
+fn a_way_that_nobody_has_gone_is_not_measured() {
+    let mut play = Play::at(ride(), OrderStatus::InProgress);
+    play.see(20.0);
+    let mut see = |east_m: f64, is_anew| {
+        play.wait(10 * SECOND);
+        let (driver, at, sampled_at) = (nth(1), PICKUP.offset_m(east_m, 0.0), play.now);
+        let (heading_deg, speed_mps, accuracy_m) = (None, None, None);
+        let position = Position { at, sampled_at, heading_deg, speed_mps, accuracy_m };
+        let (vehicle, run) = (None, None);
+        let sighting = Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+        let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
+        play.order.see(&sighting, &around);
+    };
+    see(120.0, false);
+    see(4_500.0, true);
+    see(4_600.0, false);
+    let early = Some("rider_asked".to_owned());
+    play.yes(driver(1), Command::Finish { code: None, early_reason: early });
+    assert!((219..=221).contains(&play.life().metered_m), "{}", play.life().metered_m);
 }
 
 #[test]

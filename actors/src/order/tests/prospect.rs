@@ -40,7 +40,8 @@ fn is_at_in(
         speed_mps: None,
         accuracy_m: None,
     };
-    sees(play, &Sighting::DriverAt { driver: nth(1), position, vehicle, run }).pop()
+    let (driver, is_anew) = (nth(1), false);
+    sees(play, &Sighting::DriverAt { driver, position, vehicle, run, is_anew }).pop()
 }
 
 /// The same. The way whose duration the order then asks for.

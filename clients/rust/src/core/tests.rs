@@ -129,13 +129,14 @@ fn done(id: CommandId) -> Outcome {
     Outcome::Ok(protocol::frame::Done { actor: id.to_string(), version: 1 })
 }
 
-fn at(lat: f64) -> Position {
-    Position {
+fn at(lat: f64) -> Fix {
+    Fix {
         at: Point { lat, lon: 30.0 },
         sampled_at: Timestamp(0),
         heading_deg: None,
         speed_mps: None,
         accuracy_m: None,
+        mock: false,
     }
 }
 
@@ -314,6 +315,7 @@ fn one_view_is_what_all_who_asked_for_it_want() {
         rates: protocol::view::Rates::default(),
         shift: None,
         n_shift_no_shows: 0,
+        doubted: false,
     };
     stage.hear(view.into());
     assert!(stage.core.topics.iter().all(|it| it.is_sure));

@@ -28,6 +28,7 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         rates: protocol::view::Rates::default(),
         shift: None,
         n_shift_no_shows: 0,
+        doubted: false,
     }))
 }
 

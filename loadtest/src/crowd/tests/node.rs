@@ -6,8 +6,8 @@ use protocol::{
     OfferStatus, OrderId, OrderStatus, Place, Point, Principal, Refused, RescueId, RescueStatus,
     RiderId, SessionId, Timestamp,
     codec::Codec,
-    frame::{ClientFrame, Done, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame, Topic},
-    view::{DriverView, Offer, OrderView, Position, Rates, RescueView, WorkKind},
+    frame::{ClientFrame, Done, Fix, Outcome, Push, SUBPROTOCOL_MSGPACK, ServerFrame, Topic},
+    view::{DriverView, Offer, OrderView, Rates, RescueView, WorkKind},
     work::{
         DriverAction, DutyWish, Issue, OfferPolicy, OrderAction, OrderKind, RescueAction, Wish,
     },
@@ -340,6 +340,7 @@ impl State {
             rates: Rates::default(),
             shift: None,
             n_shift_no_shows: 0,
+            doubted: false,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }
@@ -360,7 +361,7 @@ impl State {
                     ServerFrame::Heartbeat { server_time: Timestamp(0), heartbeat_ms: None },
                 );
             }
-            ClientFrame::Position(Position { at, .. }) => {
+            ClientFrame::Position(Fix { at, .. }) => {
                 if let Principal::Driver(id) = me {
                     self.drivers.entry(id).or_default().at = Some(at);
                 }

@@ -73,6 +73,8 @@ pub(crate) struct Needs {
     pub(crate) has_network: bool,
     /// How many threads each node works with, if not one for each core.
     pub(crate) n_threads: Option<usize>,
+    /// By how much less those that hold no shard are worth to the scheduler than owners, the database and the broker.
+    pub(crate) gateway_nice: u8,
     /// How seldom whoever nobody waits for is heard of, if not as seldom as nodes usually want.
     pub(crate) at_rest: Option<Duration>,
     /// More settings of the nodes.
@@ -91,6 +93,7 @@ impl Needs {
         n_gateways: 0,
         has_network: false,
         n_threads: None,
+        gateway_nice: 0,
         at_rest: None,
         settings: &[],
         postgres: &[],
@@ -213,7 +216,8 @@ impl Fleet {
             set("CLUSTER__NATS", broker.url());
             set("CLUSTER__NODE", name.clone());
             set("GATEWAY__LISTEN", address.to_string());
-            if (needs.n_nodes..needs.n_nodes + needs.n_gateways).contains(&n) {
+            let is_gateway = (needs.n_nodes..needs.n_nodes + needs.n_gateways).contains(&n);
+            if is_gateway {
                 set("CLUSTER__WEIGHT", "0".to_owned());
             }
             if let Some(at_rest) = needs.at_rest {
@@ -228,6 +232,7 @@ impl Fleet {
                 name,
                 address,
                 binary: programs.outrider.clone(),
+                nice: if is_gateway { needs.gateway_nice } else { 0 },
                 environment,
                 namespace: network.as_ref().map(|network| network.namespace(n)),
                 child: None,

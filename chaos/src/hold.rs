@@ -24,8 +24,10 @@ const PER_GATEWAY: u64 = 19_000;
 const POSTGRES: [&str; 1] = ["max_connections=800"];
 /// With more gateways than this, cores are shared by many.
 const MACHINES: usize = 3;
-/// How much less than nodes its generators are worth then.
-const POLITE: &str = "5";
+/// How much less than owners, the database and the broker its gateways are worth then, and its generators. All wait for
+/// those few, who would have a machine each, and among sixty alike they would have a sixtieth of this one.
+const POLITE_GATEWAY: u8 = 7;
+const POLITE_CROWD: &str = "10";
 /// A crowd from few addresses is no attack here, and all of it may be cut off. Sixty processes share few cores, so
 /// nobody is declared dead for having been late.
 const SETTINGS: [(&str, &str); 5] = [
@@ -68,6 +70,7 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
         at_rest: hold.at_rest,
         // Each of many has a thread and not a machine.
         n_threads: is_crowded.then_some(1),
+        gateway_nice: if is_crowded { POLITE_GATEWAY } else { 0 },
         postgres: &POSTGRES,
         ..Needs::USUAL
     };
@@ -88,7 +91,7 @@ pub(crate) async fn run(programs: &Programs, hold: Hold) -> Outcome<bool> {
         let mut command = match is_crowded {
             true => {
                 let mut command = std::process::Command::new("nice");
-                command.args(["-n", POLITE]).arg(&program);
+                command.args(["-n", POLITE_CROWD]).arg(&program);
                 command
             }
             false => std::process::Command::new(&program),

@@ -22,6 +22,8 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(super) binary: PathBuf,
     pub(super) environment: Vec<(String, String)>,
+    /// By how much less it is worth to the scheduler than others.
+    pub(super) nice: u8,
     /// The network namespace it lives in.
     pub(super) namespace: Option<String>,
     pub(super) log: PathBuf,
@@ -43,7 +45,11 @@ impl Node {
                 command.args(["netns", "exec", namespace]).arg(&self.binary);
                 command
             }
-            None => super::mortal(&self.binary),
+            None => {
+                let mut command = super::mortal(Path::new("nice"));
+                command.args(["-n", &self.nice.to_string()]).arg(&self.binary);
+                command
+            }
         };
         command.arg("serve").env_clear();
         command.envs(std::env::vars().filter(|(key, _)| !key.starts_with("OUTRIDER_")));

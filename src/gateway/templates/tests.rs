@@ -100,7 +100,8 @@ impl Stage {
         let command = CommandId::of_effect(b"template", 1, 0, clock.now());
         let stage = Self { gateway, clock, id: TemplateId(command.0), _dir: dir };
         let set = SetTemplate { template: terms(), reason: "the bakery asked".to_owned() };
-        let made = stage.gate().set_template(&staff(), stage.id, 0, set, command);
+        let staff = staff();
+        let made = stage.gate().set_template(&staff, stage.id, 0, set, command);
         assert_eq!(Box::pin(made).await.unwrap().0.status, SET);
         stage
     }
@@ -142,7 +143,8 @@ impl Stage {
 
     async fn tell(&self, nth: u32, command: Command) {
         let id = CommandId::of_effect(b"template", 2, nth, self.clock.now());
-        let told = self.gate().tell_template(&staff(), self.id, command, Wished::new(&nth), id);
+        let staff = staff();
+        let told = self.gate().tell_template(&staff, self.id, command, Wished::new(&nth), id);
         Box::pin(told).await.unwrap();
     }
 

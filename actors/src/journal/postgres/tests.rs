@@ -1036,7 +1036,7 @@ async fn heads_come_after_and_agree_with_the_logs_when_all_is_closed() {
     let at = |order, version| Commit { expected: Version(version), ..moved(order) };
     for version in 0..5 {
         let commits = orders.iter().map(|order| journal.commit(at(*order, version)));
-        for outcome in futures_util::future::join_all(commits).await {
+        for outcome in join_all(commits).await {
             outcome.unwrap();
         }
     }
@@ -1144,7 +1144,7 @@ async fn who_looks_while_heads_are_left_behind_sees_a_sound_journal() {
         async move {
             for version in 0..300 {
                 let commits = (1..=8).map(|n| journal.commit(next(n, version)));
-                for outcome in futures_util::future::join_all(commits).await {
+                for outcome in join_all(commits).await {
                     outcome.unwrap();
                 }
             }

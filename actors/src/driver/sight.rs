@@ -53,6 +53,9 @@ pub struct Soft {
     /// What speaks against its device, if anything does. In a box: of most nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     doubts: Option<Box<Doubts>>,
+    /// How often what was believed turned out to be wrong. A job that misses the sighting that said so still sees it by the next.
+    #[serde(default)]
+    n_corrected: u16,
 }
 
 /// A way to a pickup that is not over.
@@ -110,14 +113,14 @@ impl Soft {
         self.doubts.as_ref().is_some_and(|doubts| doubts.is_marked())
     }
 
-    /// Judges a position by what is known of the device, and keeps in mind what came of it. Says whether what was believed
-    /// until then was wrong; or why it is not believed itself.
+    /// Judges a position by what is known of the device, and keeps in mind what came of it. Says why it is not believed, if it is
+    /// not.
     fn believes(
         &mut self,
         position: &Position,
         speed_max_mps: f32,
         now: Timestamp,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let suspected = self.doubts.as_ref().and_then(|doubts| doubts.suspected());
         let judged = self.position.as_ref().map_or(Judged::Plausible, |last| {
             doubt::judge(last, suspected, position, speed_max_mps)
@@ -130,9 +133,14 @@ impl Soft {
         if self.doubts.as_mut().is_some_and(|doubts| doubts.fall(now)) {
             self.doubts = None;
         }
+        if judged == Judged::Corrects {
+            self.n_corrected = self.n_corrected.wrapping_add(1);
+            // Where it set out from was wrong, too.
+            self.set_out = None;
+        }
         self.position = Some(*position);
         self.received_at = now;
-        Ok(judged == Judged::Corrects)
+        Ok(())
     }
 
     /// Nobody tracks a driver who is off duty.
@@ -245,7 +253,7 @@ pub(super) fn see(
             Ok(()) => {
                 let speed_max_mps = driver.policy.speed_max_mps;
                 match driver.soft.believes(position, speed_max_mps, context.now) {
-                    Ok(is_anew) => driver.is_at(position, is_anew, context, &mut seen),
+                    Ok(()) => driver.is_at(position, context, &mut seen),
                     Err(jump) => {
                         (seen.implausible, seen.refused) = (Some("jump"), Some(jump));
                     }
@@ -261,7 +269,6 @@ impl Driver {
     fn is_at(
         &mut self,
         position: &Position,
-        is_anew: bool,
         context: &Context<DriverId>,
         seen: &mut Seen<Command>,
     ) {
@@ -280,9 +287,11 @@ impl Driver {
         let is_alone = on_job.clone().count() == 1;
         let kind = self.vehicle.as_ref().map(|it| it.kind);
         let (vehicle, run) = (kind.filter(|_| is_alone), self.run_of_all());
+        let n_corrected = self.soft.n_corrected;
         seen.passed_on.extend(on_job.map(|job| {
             let (driver, position) = (context.id, *position);
-            let sighting = search::Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+            let sighting =
+                search::Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
             Sight::job(job.id, sighting)
         }));
         if let Some((run, vehicle)) = run.zip(kind)

@@ -1142,19 +1142,36 @@ fn a_jump_is_counted_and_two_positions_that_agree_are_believed() {
     assert_eq!(world.driver.position(), Some(KIGALI), "and nobody is shown it");
     world.pass(SECOND);
     let there = KIGALI.offset_m(90_010.0, 0.0);
-    let is_anew = |world: &mut World| {
+    let n_corrected = |world: &mut World| {
         let seen = world.see(&Sighting::At(world.position(there)));
         assert_eq!((&seen.refused, seen.implausible), (&None, None));
-        let [Sight::Order(_, search::Sighting::DriverAt { is_anew, .. })] = &seen.passed_on[..]
+        let [Sight::Order(_, search::Sighting::DriverAt { n_corrected, .. })] =
+            &seen.passed_on[..]
         else {
             panic!("{seen:?}");
         };
-        *is_anew
+        *n_corrected
     };
-    assert!(is_anew(&mut world), "it has not come from where it was thought to be");
+    assert_eq!(n_corrected(&mut world), 1, "it has not come from where it was thought to be");
     assert_eq!(world.driver.position(), Some(there));
     world.pass(SECOND);
-    assert!(!is_anew(&mut world));
+    assert_eq!(n_corrected(&mut world), 1, "nor is it said once only");
+}
+
+#[test]
+fn from_where_it_never_was_no_way_to_a_pickup_is_learned() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    jump(&mut world);
+    let there = KIGALI.offset_m(90_000.0, 0.0);
+    while world.driver.position() != Some(there) {
+        world.pass(SECOND);
+        drop(world.at(there));
+    }
+    world.pass(2 * HOUR);
+    world.at(KIGALI).unwrap();
+    world.end(job).unwrap();
+    assert_eq!(world.card().unwrap().came, None);
 }
 
 #[test]

@@ -411,7 +411,7 @@ impl Play {
                 position,
                 vehicle: None,
                 run: None,
-                is_anew: false,
+                n_corrected: 0,
             },
             &around,
         );

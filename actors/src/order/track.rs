@@ -26,6 +26,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 pub struct Track {
     /// Where the driver was last seen.
     at: Option<(Point, Timestamp)>,
+    /// How often the driver was said to be where it was not, as was seen last: what it went is measured between two sightings that
+    /// agree about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n_corrected: Option<u16>,
     /// Where the driver was first seen on this leg.
     first: Option<Point>,
     /// That the driver is where it goes next, or waits.
@@ -35,7 +39,9 @@ pub struct Track {
     step: Option<(Point, Timestamp)>,
     unmetered_m: f64,
     moving: Duration,
-    asked_at: Option<Timestamp>,
+    /// When it last asked something of itself, in seconds, for there are many orders; 0: nothing that has not led to something.
+    #[serde(default)]
+    asked_s: u32,
     /// What it was told to expect. In a box: of most that are under way nothing is counted yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) prospect: Option<Box<Prospect>>,
@@ -75,28 +81,32 @@ impl Track {
         self.first = self.at.map(|(point, _)| point);
         self.unmetered_m = 0.0;
         self.moving = Duration::ZERO;
-        self.asked_at = None;
+        self.asked_s = 0;
     }
 
     /// What was asked for has happened.
     pub(super) fn forget_asking(&mut self) {
-        self.asked_at = None;
+        self.asked_s = 0;
     }
 
     /// So much has been written down.
     pub(super) fn checkpoint(&mut self, distance_m: u32) {
         self.unmetered_m = (self.unmetered_m - f64::from(distance_m)).max(0.0);
         self.moving = Duration::ZERO;
-        self.asked_at = None;
+        self.asked_s = 0;
     }
 
-    /// Takes in where the driver is. What lies between that and where it was before counts for nothing if that was wrong.
-    fn see(&mut self, point: Point, is_anew: bool, now: Timestamp) {
+    /// Takes in where the driver is, and says whether it has not come from where it was seen before, because that was wrong: what
+    /// lies between counts for nothing then.
+    fn see(&mut self, point: Point, n_corrected: u16, now: Timestamp) -> bool {
+        let before = self.n_corrected.replace(n_corrected);
+        let is_anew = before.is_some_and(|before| before != n_corrected);
         if is_anew {
             (self.first, self.step) = (None, None);
         }
         self.at = Some((point, now));
         self.first.get_or_insert(point);
+        is_anew
     }
 
     fn measure(&mut self, point: Point, now: Timestamp) {
@@ -117,10 +127,11 @@ impl Track {
 
     /// Asks once, and again if nothing came of it.
     fn ask(&mut self, command: Command, now: Timestamp) -> Vec<Command> {
-        if self.asked_at.is_some_and(|asked_at| now.since(asked_at) < ASK_AGAIN) {
+        let now_s = u32::try_from(now.0 / 1_000).unwrap_or(u32::MAX);
+        if u64::from(now_s.saturating_sub(self.asked_s)) < ASK_AGAIN.as_secs() {
             return Vec::new();
         }
-        self.asked_at = Some(now);
+        self.asked_s = now_s;
         vec![command]
     }
 }
@@ -132,7 +143,7 @@ impl Life {
         sighting: &Sighting,
         now: Timestamp,
     ) -> (Vec<Command>, Option<Sighting>) {
-        let Sighting::DriverAt { driver, position, is_anew, .. } = sighting else {
+        let Sighting::DriverAt { driver, position, n_corrected, .. } = sighting else {
             return (Vec::new(), None);
         };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
@@ -140,7 +151,7 @@ impl Life {
         }
         let fence = self.fence();
         let track = &mut self.track;
-        track.see(position.at, *is_anew, now);
+        let is_anew = track.see(position.at, *n_corrected, now);
         let crossed = geofence::crosses(fence, &mut track.stay, *driver, position, now);
         (self.asks(position.at, now), crossed)
     }

@@ -626,8 +626,8 @@ fn crosses(play: &mut Play, east_m: f64, accuracy_m: f32) -> Option<(u8, StopKin
     let (driver, sampled_at) = (nth(1), play.now);
     let (at, accuracy_m) = (PICKUP.offset_m(east_m, 0.0), Some(accuracy_m));
     let position = Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m };
-    let (vehicle, run, is_anew) = (None, None, false);
-    let sighting = Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+    let (vehicle, run, n_corrected) = (None, None, 0);
+    let sighting = Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
     let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
     let mut crossed = play.order.see(&sighting, &around).passed_on.into_iter().filter_map(|it| {
         let Sight::Order(to, Sighting::Crossed { driver: who, stop, what, crossing, at }) = it
@@ -676,19 +676,20 @@ fn who_follows_it_is_told_when_its_driver_comes_and_goes_and_nothing_is_written_
 fn a_way_that_nobody_has_gone_is_not_measured() {
     let mut play = Play::at(ride(), OrderStatus::InProgress);
     play.see(20.0);
-    let mut see = |east_m: f64, is_anew| {
+    let mut see = |east_m: f64, n_corrected| {
         play.wait(10 * SECOND);
         let (driver, at, sampled_at) = (nth(1), PICKUP.offset_m(east_m, 0.0), play.now);
         let (heading_deg, speed_mps, accuracy_m) = (None, None, None);
         let position = Position { at, sampled_at, heading_deg, speed_mps, accuracy_m };
         let (vehicle, run) = (None, None);
-        let sighting = Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+        let sighting = Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
         let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
         play.order.see(&sighting, &around);
     };
-    see(120.0, false);
-    see(4_500.0, true);
-    see(4_600.0, false);
+    see(120.0, 0);
+    // It turned out to be 4.5 km away all along, and the sighting that said so first was lost.
+    see(4_600.0, 1);
+    see(4_700.0, 1);
     let early = Some("rider_asked".to_owned());
     play.yes(driver(1), Command::Finish { code: None, early_reason: early });
     assert!((219..=221).contains(&play.life().metered_m), "{}", play.life().metered_m);

@@ -1,9 +1,9 @@
-//! What an order sees of its driver and does not write down: where, since when at the pickup or at the next stop, and
+//! What an order sees of its driver and does not write down: where, since when at the pickup, whether at the next stop, and
 //! how far since the last checkpoint.
 
 use super::{Command, Leg, Life, Sighting};
 use crate::{
-    geofence::{self, Fence, Stay},
+    geofence::{self, Fence, GAP_MAX, Stay},
     prospect::Prospect,
 };
 use protocol::{Point, Timestamp, view::StopKind};
@@ -32,6 +32,10 @@ pub struct Track {
     n_corrected: Option<u16>,
     /// Where the driver was first seen on this leg.
     first: Option<Point>,
+    /// Since when the driver has been within the fence of the pickup, however vaguely, and neither in the band around it nor silent
+    /// for long: a no-show is worth money.
+    #[serde(default)]
+    in_fence_since: Option<Timestamp>,
     /// That the driver is where it goes next, or waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stay: Option<Box<Stay>>,
@@ -65,9 +69,9 @@ impl Track {
         self.at.map(|(point, _)| point)
     }
 
-    /// Since when the driver has been where it goes next, or waits.
+    /// Since when the driver has been at the pickup, strictly.
     pub(super) fn in_fence_since(&self) -> Option<Timestamp> {
-        self.stay.as_ref().map(|stay| stay.since())
+        self.in_fence_since
     }
 
     /// How far it went since the last checkpoint, in metres.
@@ -96,9 +100,18 @@ impl Track {
         self.asked_s = 0;
     }
 
-    /// Takes in where the driver is, and says whether it has not come from where it was seen before, because that was wrong: what
-    /// lies between counts for nothing then.
-    fn see(&mut self, point: Point, n_corrected: u16, now: Timestamp) -> bool {
+    /// Takes in where the driver is, and says whether it has not come from where it was seen before, for that was wrong: what lies
+    /// between counts for nothing then.
+    fn see(
+        &mut self,
+        point: Point,
+        is_at_pickup: bool,
+        n_corrected: u16,
+        now: Timestamp,
+    ) -> bool {
+        let is_broken = self.at.is_none_or(|(_, seen_at)| now.since(seen_at) > GAP_MAX);
+        let since = self.in_fence_since.filter(|_| !is_broken).unwrap_or(now);
+        self.in_fence_since = is_at_pickup.then_some(since);
         let before = self.n_corrected.replace(n_corrected);
         let is_anew = before.is_some_and(|before| before != n_corrected);
         if is_anew {
@@ -150,8 +163,10 @@ impl Life {
             return (Vec::new(), None);
         }
         let fence = self.fence();
+        let pickup_m = position.at.distance_m(self.pickup().at);
+        let is_at_pickup = pickup_m <= f64::from(self.placement.policy.pickup_fence_m);
         let track = &mut self.track;
-        let is_anew = track.see(position.at, *n_corrected, now);
+        track.see(position.at, is_at_pickup, *n_corrected, now);
         let crossed = geofence::crosses(fence, &mut track.stay, *driver, position, now);
         (self.asks(position.at, now), crossed)
     }

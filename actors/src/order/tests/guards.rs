@@ -111,6 +111,60 @@ fn a_no_show_needs_contact_and_an_unbroken_wait_inside_the_fence() {
 }
 
 #[test]
+fn who_waits_a_little_outside_of_the_fence_waits_outside() {
+    let mut play = Play::at(ride(), OrderStatus::AtPickup);
+    play.yes(driver(1), Command::Contacted {});
+    let wait = |play: &mut Play, minutes: u64, east_m| {
+        for _ in 0..minutes {
+            play.wait(MINUTE);
+            play.see(east_m);
+        }
+    };
+    wait(&mut play, 14, 20.0);
+    // For whoever follows it, it has not gone yet.
+    wait(&mut play, 1, 120.0);
+    wait(&mut play, 15, 20.0);
+    let early = play.no(driver(1), Command::NoShow {});
+    assert!(matches!(early, Refusal::TooEarly { remaining_ms: 60_000, .. }), "{early}");
+    wait(&mut play, 1, 20.0);
+    play.yes(driver(1), Command::NoShow {});
+}
+
+#[test]
+fn whoever_is_seen_vaguely_waits_all_the_same() {
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    crosses(&mut play, 20.0, 150.0);
+    play.yes(driver(1), Command::Arrive {});
+    play.yes(driver(1), Command::Contacted {});
+    for _ in 0..15 {
+        play.wait(MINUTE);
+        crosses(&mut play, 20.0, 150.0);
+    }
+    play.yes(driver(1), Command::NoShow {});
+}
+
+#[test]
+fn how_long_a_driver_has_waited_is_known_by_what_an_older_build_kept() {
+    let mut play = Play::at(ride(), OrderStatus::AtPickup);
+    play.yes(driver(1), Command::Contacted {});
+    let since = play.now;
+    play.wait(14 * MINUTE);
+    let kept = serde_json::json!({
+        "at": [PICKUP, play.now],
+        "first": PICKUP,
+        "in_fence_since": since,
+        "step": null,
+        "unmetered_m": 0.0,
+        "moving": Duration::ZERO,
+        "asked_at": null,
+    });
+    play.order.recall(serde_json::from_value(kept).unwrap());
+    play.wait(MINUTE);
+    play.see(20.0);
+    play.yes(driver(1), Command::NoShow {});
+}
+
+#[test]
 fn nobody_drives_themselves() {
     let mut play = Play::placed(ride());
     let me = DriverId(rider().0);

@@ -56,6 +56,13 @@ pub(crate) struct Stay {
     has_dwelt: bool,
 }
 
+impl Stay {
+    /// Were they seen there before, too?
+    pub(crate) fn is_going_on(&self, now: Timestamp) -> bool {
+        self.since < now
+    }
+}
+
 /// Takes in where a driver is who goes to that fence, if to any. What it crossed is for those who follow the job, which does
 /// nothing about it.
 pub(crate) fn crosses(
@@ -123,6 +130,12 @@ impl Fence {
             (kept, stay) => *kept = stay.map(Box::new),
         }
         crossing
+    }
+
+    /// Is somebody who is there surely inside, and not in the band around it?
+    pub(crate) fn holds(&self, position: &Position) -> bool {
+        let distance_m = self.around.distance_m(position.at);
+        self.vague_m(position).is_none() && distance_m <= f64::from(self.radius_m)
     }
 
     /// How vague a position is, in metres, if that is more than the fence is wide.

@@ -20,6 +20,8 @@ const DEPARTED_M: f64 = 50.0;
 const CHECKPOINT: Duration = Duration::from_mins(1);
 /// A command to oneself that has led to nothing is given again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Whoever is faster passes by, in metres per second.
+const PASSING_MPS: f32 = 3.0;
 
 /// Soft: gone after a restart, rebuilt from the next positions, and not part of what an order *is*.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -156,7 +158,7 @@ impl Life {
         sighting: &Sighting,
         now: Timestamp,
     ) -> (Vec<Command>, Option<Sighting>) {
-        let Sighting::DriverAt { driver, position, n_corrected, .. } = sighting else {
+        let Sighting::DriverAt { driver, position, vehicle, n_corrected, .. } = sighting else {
             return (Vec::new(), None);
         };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
@@ -166,9 +168,14 @@ impl Life {
         let pickup_m = position.at.distance_m(self.pickup().at);
         let is_at_pickup = pickup_m <= f64::from(self.placement.policy.pickup_fence_m);
         let track = &mut self.track;
-        track.see(position.at, is_at_pickup, *n_corrected, now);
+        let is_anew = track.see(position.at, is_at_pickup, *n_corrected, now);
         let crossed = geofence::crosses(fence, &mut track.stay, *driver, position, now);
-        (self.asks(position.at, now), crossed)
+        // Who has something else to do may only pass by, and where it was corrected to it may not be for long.
+        let has_come = fence.is_some_and(|it| it.holds(position)) && vehicle.is_some() && !is_anew;
+        let speed_mps = position.speed_mps.filter(|it| *it >= 0.0);
+        let is_going_on = track.stay.as_ref().is_some_and(|stay| stay.is_going_on(now));
+        let has_stopped = has_come && speed_mps.map_or(is_going_on, |it| it < PASSING_MPS);
+        (self.asks(position.at, (has_come, has_stopped), now), crossed)
     }
 
     /// The fence around where its driver goes next, or waits; none, if it goes to no stop.
@@ -193,8 +200,13 @@ impl Life {
         Some(Fence { stop, what, around, radius_m })
     }
 
-    /// What it asks of itself now that its driver is there.
-    fn asks(&mut self, here: Point, now: Timestamp) -> Vec<Command> {
+    /// What it asks of itself now that its driver is there, and has come to where it goes next, or has stopped there, or has not.
+    fn asks(
+        &mut self,
+        here: Point,
+        (has_come, has_stopped): (bool, bool),
+        now: Timestamp,
+    ) -> Vec<Command> {
         let pickup = self.pickup().at;
         let policy = self.placement.policy;
         let is_at_last_stop = self.is_at_last_stop();
@@ -209,8 +221,8 @@ impl Life {
         if is_moving || is_picked_up {
             track.measure(here, now);
         }
-        let is_there = track.stay.is_some();
-        if (is_to_pickup || is_to_dropoff) && is_there && policy.auto_arrive {
+        let is_there = is_to_pickup && has_come || is_to_dropoff && has_stopped;
+        if is_there && policy.auto_arrive {
             return track.ask(Command::Arrive {}, now);
         }
         let first = track.first.unwrap_or(here);

@@ -167,15 +167,18 @@ pub(super) fn see(
         (soft.stay, soft.n_corrected) = (None, None);
     }
     let before = soft.n_corrected.replace(*n_corrected);
-    if before.is_some_and(|before| before != *n_corrected) {
+    let is_anew = before.is_some_and(|before| before != *n_corrected);
+    if is_anew {
         // It has not come from where it was seen before: that was wrong.
         soft.leg_from_m = None;
     }
     soft.seen = Some((*driver, position.at, context.now));
-    let crossed = geofence::crosses(case.fence(), &mut soft.stay, *driver, position, context.now);
+    let fence = case.fence();
+    let crossed = geofence::crosses(fence, &mut soft.stay, *driver, position, context.now);
     // It lets itself see that, for then whoever follows it does, too.
     seen.passed_on.extend(crossed.map(|it| Sight::Rescue(context.id, it)));
-    let is_there = soft.stay.is_some();
+    // Where it was corrected to it may not be for long. Whoever helps has nothing else to do.
+    let is_there = fence.is_some_and(|it| it.holds(position)) && !is_anew;
     let (job, from) = (JobId::Rescue(context.id), position.at);
     let way = |vehicle| {
         let region = RegionId::at(case.request.at.at);

@@ -1051,7 +1051,13 @@ fn moving_towards_the_scene_is_setting_off_and_reaching_it_is_arriving() {
     assert_eq!(world.see(1, SCENE.offset_m(870.0, 0.0)), []);
     assert_eq!(world.see(2, SCENE.offset_m(1.0, 0.0)), [], "somebody else");
     assert_eq!(world.see(1, SCENE.offset_m(840.0, 0.0)), [Command::Depart {}]);
+    let mut corrected = world.clone();
+    let seen = corrected.see_corrected(1, SCENE.offset_m(40.0, 0.0), None, 1);
+    assert_eq!(seen.asks, [], "it may be corrected again");
+    assert_eq!(corrected.see_corrected(1, SCENE, None, 1).asks, [Command::Arrive {}]);
     assert_eq!(world.see(1, SCENE.offset_m(40.0, 0.0)), [Command::Arrive {}]);
+    let beside = world.see(1, SCENE.offset_m(120.0, 0.0));
+    assert_eq!(beside, [Command::Depart {}], "the band around it is not within");
 }
 
 #[test]

@@ -644,16 +644,49 @@ fn moving_towards_the_pickup_departs_and_entering_its_fence_arrives_if_the_rules
     let mut placement = ride();
     placement.policy.auto_arrive = true;
     let mut play = Play::at(placement.clone(), OrderStatus::Assigned);
-    assert_eq!(play.see(-1_000.0), [""; 0]);
-    assert_eq!(play.see(-1_200.0), [""; 0], "away is not towards");
-    assert_eq!(play.see(-940.0), ["depart"]);
-    assert_eq!(play.see(-500.0), [""; 0]);
-    assert_eq!(play.see(-50.0), ["arrive"]);
+    assert_eq!(play.see_coming(-1_000.0), [""; 0]);
+    assert_eq!(play.see_coming(-1_200.0), [""; 0], "away is not towards");
+    assert_eq!(play.see_coming(-940.0), ["depart"]);
+    assert_eq!(play.see_coming(-500.0), [""; 0]);
+    let vague = Position { accuracy_m: Some(150.0), ..play.position(-50.0) };
+    assert_eq!(play.sees(1, vague, Some(VehicleKind::Moto), 0), [""; 0], "wherever that is");
+    assert_eq!(play.see_coming(-50.0), ["arrive"]);
     placement.policy.auto_arrive = false;
     placement.policy.auto_depart = false;
     let mut manual = Play::at(placement, OrderStatus::Assigned);
-    assert_eq!(manual.see(-1_000.0), [""; 0]);
-    assert_eq!(manual.see(0.0), [""; 0]);
+    assert_eq!(manual.see_coming(-1_000.0), [""; 0]);
+    assert_eq!(manual.see_coming(0.0), [""; 0]);
+}
+
+#[test]
+fn who_has_another_job_passes_the_door_of_this_one_without_arriving() {
+    let mut placement = delivery();
+    placement.policy.auto_arrive = true;
+    let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
+    // Its driver has two, and goes to the other one first.
+    assert_eq!(play.see(10.0), [""; 0]);
+    play.wait(10 * SECOND);
+    assert_eq!(play.see(10.0), [""; 0], "also if it has to wait there");
+    play.wait(10 * SECOND);
+    assert_eq!(play.see_coming(10.0), ["arrive"], "the other one is done");
+    play.drive_to(OrderStatus::PickedUp);
+    play.drive_to(OrderStatus::InTransit);
+    for _ in 0..3 {
+        play.wait(10 * SECOND);
+        assert!(!play.see(5_000.0).contains(&"arrive"), "it was given another one");
+    }
+}
+
+#[test]
+fn only_who_is_surely_within_the_fence_arrives_and_not_where_it_was_corrected_to_just_now() {
+    let mut placement = ride();
+    placement.policy.auto_arrive = true;
+    let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
+    let alone = Some(VehicleKind::Moto);
+    assert_eq!(play.sees(1, play.position(4_000.0), alone, 0), [""; 0]);
+    assert_eq!(play.sees(1, play.position(20.0), alone, 1), [""; 0], "it may be corrected again");
+    assert_eq!(play.sees(1, play.position(120.0), alone, 1), [""; 0], "the band is not within");
+    assert_eq!(play.sees(1, play.position(90.0), alone, 1), ["arrive"]);
 }
 
 #[test]
@@ -662,17 +695,28 @@ fn goods_that_enter_the_fence_of_the_last_stop_arrive_if_the_rules_say_so() {
     let mut placement = Placement { stops, ..delivery() };
     placement.policy.auto_arrive = true;
     let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
-    assert_eq!(play.see(0.0), ["arrive"]);
+    assert_eq!(play.see_coming(0.0), ["arrive"]);
     play.drive_to(OrderStatus::PickedUp);
     play.drive_to(OrderStatus::InTransit);
-    assert_eq!(play.see(2_000.0), [""; 0], "there is one before the last");
+    assert_eq!(play.see_coming(2_000.0), [""; 0], "there is one before the last");
     play.yes(driver(1), Command::ArriveStop {});
     play.yes(driver(1), Command::CompleteStop { proofs: vec![photo()] });
-    assert_eq!(play.see(4_700.0), [""; 0]);
-    assert_eq!(play.see(4_900.0), ["arrive"]);
+    assert_eq!(play.see_coming(4_700.0), [""; 0]);
+    let mut measured = play.clone();
+    assert_eq!(play.see_coming(4_900.0), [""; 0], "it may pass by");
+    play.wait(SECOND);
+    assert_eq!(play.see_coming(4_900.0), ["arrive"], "it has not");
     assert_eq!(play.status(), OrderStatus::AtDropoff);
-    assert_eq!(play.see(4_900.0), [""; 0], "once");
+    assert_eq!(play.see_coming(4_900.0), [""; 0], "once");
     assert!(play.ask(driver(1), Command::Arrive {}).is_err(), "it is there already");
+    let mut passes_at = |speed_mps| {
+        measured.wait(SECOND);
+        let position = Position { speed_mps: Some(speed_mps), ..measured.position(4_900.0) };
+        measured.sees(1, position, Some(VehicleKind::Moto), 0)
+    };
+    assert_eq!(passes_at(9.0), [""; 0]);
+    assert_eq!(passes_at(3.5), [""; 0], "however often it is seen");
+    assert_eq!(passes_at(1.0), ["arrive"]);
 }
 
 /// Driver 1 is seen that far east of the pickup, as accurately. What those who follow the order are told that it crossed.

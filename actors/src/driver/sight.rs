@@ -108,9 +108,21 @@ impl Soft {
         self.shown.as_ref()
     }
 
-    /// Has its device said too often of late that it is where it cannot be?
-    pub(super) fn is_doubted(&self) -> bool {
+    /// Has its device said too often, until then, that it is where it cannot be?
+    pub(super) fn is_doubted(&self, now: Timestamp) -> bool {
+        self.doubts.as_ref().is_some_and(|doubts| doubts.is_doubted(now))
+    }
+
+    /// Were those who follow it told that?
+    fn is_marked(&self) -> bool {
         self.doubts.as_ref().is_some_and(|doubts| doubts.is_marked())
+    }
+
+    /// What counts no more is forgotten.
+    fn forgive(&mut self, now: Timestamp) {
+        if self.doubts.as_ref().is_some_and(|doubts| doubts.is_forgiven(now)) {
+            self.doubts = None;
+        }
     }
 
     /// Judges a position by what is known of the device, and keeps in mind what came of it. Says why it is not believed, if it is
@@ -121,17 +133,17 @@ impl Soft {
         speed_max_mps: f32,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let suspected = self.doubts.as_ref().and_then(|doubts| doubts.suspected());
+        let suspect = self.doubts.as_ref().and_then(|doubts| doubts.suspect());
         let judged = self.position.as_ref().map_or(Judged::Plausible, |last| {
-            doubt::judge(last, suspected, position, speed_max_mps)
+            doubt::judge(last, suspect, position, speed_max_mps, now)
         });
-        if let Judged::Jump { distance_m, elapsed_s } = judged {
-            self.doubts.get_or_insert_default().jumps(*position, now);
+        if let Judged::Jump { distance_m, elapsed_s, suspect } = judged {
+            self.doubts.get_or_insert_default().jumps(suspect, now);
             let problem = format!("{distance_m:.0} m in {elapsed_s:.1} s is a jump");
             return Err(Refusal::invalid("at", problem));
         }
-        if self.doubts.as_mut().is_some_and(|doubts| doubts.fall(now)) {
-            self.doubts = None;
+        if let Some(doubts) = &mut self.doubts {
+            doubts.is_believed();
         }
         if judged == Judged::Corrects {
             self.n_corrected = self.n_corrected.wrapping_add(1);
@@ -225,9 +237,11 @@ pub(super) fn see(
         seen.refused = Some(Refusal::NotYours("only a driver says where it is".to_owned()));
         return seen;
     }
-    if driver.duty == Duty::Off {
+    let is_for_others = matches!(sighting, Sighting::Doubted { .. });
+    if driver.duty == Duty::Off || is_for_others {
         return seen;
     }
+    let was_marked = driver.soft.is_marked();
     driver.soft.heard(context.now);
     if driver.link != Link::Live {
         seen.asks.push(Command::Tick {});
@@ -260,6 +274,13 @@ pub(super) fn see(
                 }
             }
         },
+        Sighting::Doubted { .. } => {}
+    }
+    driver.soft.forgive(context.now);
+    let doubted = driver.soft.is_marked();
+    if doubted != was_marked {
+        // It lets itself see that, for then whoever follows it does, too.
+        seen.passed_on.push(Sight::Driver(context.id, Sighting::Doubted { doubted }));
     }
     seen
 }

@@ -248,6 +248,16 @@ impl Session {
                 }
                 Ok(())
             }
+            // There are few of these, and the next position, which does not say that, would take its place.
+            Change::Sighted(Some(frame)) if is_about_doubt(&frame) => {
+                let scope = self.scope();
+                let follow = self.follows.iter().find(|follow| follow.key == key);
+                let is_for = follow.is_some_and(|it| {
+                    let is_within = scope.is_everywhere() || it.says_within(&scope);
+                    is_within && it.wants.views() && it.is_shown()
+                });
+                if is_for { self.say(&frame) } else { Ok(()) }
+            }
             Change::Sighted(frame) => {
                 if frame.as_ref().is_some_and(|frame| !self.may_sight(key, frame)) {
                     return Ok(());
@@ -334,6 +344,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Does it say whether what a driver's device says is doubted?
+fn is_about_doubt(frame: &ServerFrame) -> bool {
+    matches!(frame, ServerFrame::Changed(Changed::Driver(changes)) if changes.doubted.is_some())
 }
 
 /// The topic under which an entity's views are followed.

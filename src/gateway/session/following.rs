@@ -218,6 +218,9 @@ impl Session {
                     follow.is_well();
                     // Whoever was seen may be nobody's business any more; the next sighting is judged anew.
                     follow.sighted = None;
+                    if let Some(near) = &mut follow.near {
+                        near.is_outdated();
+                    }
                     if let Some(prospect) = &mut follow.prospect {
                         prospect.is_outdated();
                     }
@@ -232,9 +235,14 @@ impl Session {
                 let is_news = follow.is_some_and(|it| it.others.heard(who, Instant::now()));
                 if is_news { self.say(&frame) } else { Ok(()) }
             }
-            // Each is said, and at once: there are few of them.
             Change::Sighted(Some(frame @ ServerFrame::Near { .. })) => {
-                if self.may_sight(key, &frame) { self.say(&frame) } else { Ok(()) }
+                let may_sight = self.may_sight(key, &frame);
+                let mut follows = self.follows.iter_mut();
+                let follow = follows.find(|follow| follow.key == key && may_sight);
+                if let Some(follow) = follow {
+                    follow.near.get_or_insert_default().sees(frame);
+                }
+                Ok(())
             }
             Change::Sighted(Some(ServerFrame::Changed(
                 changed @ (Changed::Order(_) | Changed::Rescue(_)),

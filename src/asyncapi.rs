@@ -123,7 +123,7 @@ mod tests {
         let document = document();
         let messages = document["components"]["messages"].as_object().unwrap();
         let n = |by: &str| messages.keys().filter(|name| name.starts_with(by)).count();
-        assert_eq!((n("client_"), n("server_")), (7, 20));
+        assert_eq!((n("client_"), n("server_")), (7, 21));
         let text = document.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().unwrap();

@@ -681,7 +681,7 @@ impl Decider for Driver {
             status: self.status(),
             jobs: self.current_jobs(),
             vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
-            doubted: self.soft.is_doubted(),
+            doubted: self.soft.is_doubted(self.known_at()),
         })
     }
 
@@ -714,12 +714,13 @@ impl Decider for Driver {
             Sighting::At(_) => Topic(0, Uuid::nil()),
             Sighting::Heartbeat => Topic(1, Uuid::nil()),
             Sighting::MadeUp => Topic(2, Uuid::nil()),
+            Sighting::Doubted { .. } => Topic(3, Uuid::nil()),
         }
     }
 
     fn is_worth_seeing(sighting: &Sighting) -> bool {
         match sighting {
-            Sighting::At(_) => true,
+            Sighting::At(_) | Sighting::Doubted { .. } => true,
             // What follows from silence is told by events.
             Sighting::Heartbeat | Sighting::MadeUp => false,
         }
@@ -885,7 +886,7 @@ impl Driver {
             rates: self.rates(),
             shift: self.shift(self.known_at()),
             n_shift_no_shows: self.rota.as_ref().map_or(0, |it| it.n_no_shows()),
-            doubted: self.soft.is_doubted(),
+            doubted: self.soft.is_doubted(self.known_at()),
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A receiver that stands at a fence trembles across it, and by less than that band, so whoever is there is not told to come and
-//! to go all the time. A position that is vaguer than the fence is wide says nothing about it, and is not looked at.
+//! to go all the time. A position that is vaguer than the fence is wide says nothing about it, but that whoever is inside may be
+//! there still. What somebody is paid for is not judged by this, but strictly by the radius.
 //!
 //! Pure: what is known of somebody, and where they are seen, make what is known then. It is kept beside what else a job saw of its
 //! driver, and written down nowhere.
@@ -28,7 +29,7 @@ const BAND_MIN_M: f64 = 50.0;
 /// Whoever has been inside for so long has dwelt.
 const DWELL: Duration = Duration::from_mins(2);
 /// After a longer silence nobody knows where somebody was meanwhile: how long they have been inside counts anew.
-const GAP_MAX: Duration = Duration::from_mins(2);
+pub(crate) const GAP_MAX: Duration = Duration::from_mins(2);
 
 /// A circle around one of the stops of a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,9 +57,9 @@ pub(crate) struct Stay {
 }
 
 impl Stay {
-    /// Since when somebody has been there, as far as is known.
-    pub(crate) fn since(&self) -> Timestamp {
-        self.since
+    /// Were they seen there before, too?
+    pub(crate) fn is_going_on(&self, now: Timestamp) -> bool {
+        self.since < now
     }
 }
 
@@ -91,11 +92,14 @@ impl Fence {
     ) -> (Option<Stay>, Option<Crossing>) {
         let stay = stay.filter(|stay| (stay.stop, stay.around) == (self.stop, self.around));
         let radius_m = f64::from(self.radius_m);
-        let is_vague = position.accuracy_m.is_some_and(|it| f64::from(it) > radius_m);
-        if is_vague {
-            return (stay, None);
-        }
         let distance_m = self.around.distance_m(position.at);
+        if let Some(vague_m) = self.vague_m(position) {
+            let may_be_inside = distance_m <= radius_m + vague_m;
+            // How long they have been there does not begin anew because of that, nor go on after a silence.
+            let is_seen = |stay: &Stay| may_be_inside && now.since(stay.seen_at) <= GAP_MAX;
+            let seen = stay.map(|it| if is_seen(&it) { Stay { seen_at: now, ..it } } else { it });
+            return (seen, None);
+        }
         match stay {
             None if distance_m <= radius_m => (Some(self.entered(now)), Some(Crossing::Entered)),
             None => (None, None),
@@ -126,6 +130,18 @@ impl Fence {
             (kept, stay) => *kept = stay.map(Box::new),
         }
         crossing
+    }
+
+    /// Is somebody who is there surely inside, and not in the band around it?
+    pub(crate) fn holds(&self, position: &Position) -> bool {
+        let distance_m = self.around.distance_m(position.at);
+        self.vague_m(position).is_none() && distance_m <= f64::from(self.radius_m)
+    }
+
+    /// How vague a position is, in metres, if that is more than the fence is wide.
+    fn vague_m(&self, position: &Position) -> Option<f64> {
+        let accuracy_m = position.accuracy_m.map(f64::from);
+        accuracy_m.filter(|accuracy_m| *accuracy_m > f64::from(self.radius_m))
     }
 
     fn entered(&self, now: Timestamp) -> Stay {

@@ -187,6 +187,7 @@ fn driver_view(d: Dice) -> ServerFrame {
         rates: Rates { made: u32::from(d[9]) + 1, in_a_row: d[10], ..Rates::default() },
         shift: Some(Shift { start: time(d[11]), end: time(d[12]), zone: None }),
         n_shift_no_shows: u32::from(d[13]) + 1,
+        // Left out of a view and said of a change as well: by itself, below.
         doubted: true,
     }
     .into()
@@ -296,6 +297,28 @@ proptest! {
             prop_assert!(is_of);
         }
     }
+}
+
+#[test]
+fn that_a_driver_is_doubted_is_said_and_that_it_is_no_more_although_a_view_leaves_that_out() {
+    let view = |doubted| {
+        let ServerFrame::Driver(view) = driver_view([1; 20]) else { panic!("it is a driver's") };
+        ServerFrame::Driver(Box::new(DriverView { doubted, ..*view }))
+    };
+    for doubted in [true, false] {
+        let (was, now) = (view(!doubted), view(doubted));
+        let changed = Changed::between(&was, &now).expect("of the same");
+        let Changed::Driver(changes) = &changed else { panic!("{changed:?}") };
+        assert_eq!((changes.doubted, &changes.position), (Some(doubted), &None));
+        for codec in [Codec::Json, Codec::MsgPack] {
+            let mut shown = Shown::default();
+            assert_eq!(shown.whole(sent(&was, codec)), Ok(was.clone()));
+            let frame = sent(&ServerFrame::Changed(changed.clone()), codec);
+            assert_eq!(shown.whole(frame), Ok(now.clone()));
+        }
+    }
+    let same = Changed::between(&view(true), &view(true)).expect("of the same");
+    assert!(matches!(same, Changed::Driver(changes) if changes.doubted.is_none()));
 }
 
 #[test]

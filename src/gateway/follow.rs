@@ -28,7 +28,7 @@ use protocol::{
     RevocationId, RiderId, RuleId, RunId, TemplateId, ZoneId,
     changes::Changed,
     frame::{ActorView, ServerFrame},
-    view::Etas,
+    view::{Crossing, Etas},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -74,6 +74,8 @@ pub(crate) struct Follow {
     pub(crate) sighted: Option<Box<ServerFrame>>,
     /// When the last one was.
     pub(crate) sighted_at: Option<Instant>,
+    /// Whether its driver has come or gone, once it has. In a box: of most things followed nobody is told.
+    pub(crate) near: Option<Box<Near>>,
     /// What is expected of it, if anything is.
     pub(crate) prospect: Option<Box<Prospect>>,
     /// Who else has part in it.
@@ -83,6 +85,49 @@ pub(crate) struct Follow {
     /// When it may be forgotten.
     leave_at: Option<Instant>,
     n_reopened: u32,
+}
+
+/// Whether the driver of a job has come to a stop, or has gone again: the latest counts, and is told if it is news.
+#[derive(Debug, Default)]
+pub(crate) struct Near {
+    untold: Option<ServerFrame>,
+    /// When it was told last.
+    told_at: Option<Instant>,
+    /// And what; none once the job is another.
+    told: Option<(u8, Crossing)>,
+}
+
+impl Near {
+    /// It was seen so.
+    pub(crate) fn sees(&mut self, frame: ServerFrame) {
+        let is_told = self.told.is_some() && self.told == crossing(&frame);
+        self.untold = Some(frame).filter(|_| !is_told);
+    }
+
+    /// When it may be told, if anything is to be.
+    pub(crate) fn due_at(&self, now: Instant, every: Duration) -> Option<Instant> {
+        self.untold.as_ref()?;
+        Some(self.told_at.map_or(now, |at| at + every))
+    }
+
+    /// What is to be told now.
+    pub(crate) fn next(&mut self, now: Instant, every: Duration) -> Option<ServerFrame> {
+        self.due_at(now, every).filter(|due| *due <= now)?;
+        let frame = self.untold.take()?;
+        (self.told_at, self.told) = (Some(now), crossing(&frame));
+        Some(frame)
+    }
+
+    /// Its job is another now, and perhaps another's: the same would be news.
+    pub(crate) fn is_outdated(&mut self) {
+        self.told = None;
+    }
+}
+
+/// Which stop was crossed, and how.
+fn crossing(frame: &ServerFrame) -> Option<(u8, Crossing)> {
+    let ServerFrame::Near { stop, crossing, .. } = frame else { return None };
+    Some((*stop, *crossing))
 }
 
 /// Why a session follows an entity.
@@ -366,6 +411,7 @@ impl Follow {
             known: None,
             sighted: None,
             sighted_at: None,
+            near: None,
             prospect: None,
             others: Others::default(),
             untold: None,

@@ -440,7 +440,7 @@ impl Session {
     /// When something must be done although nothing happens.
     fn due(&self) -> Instant {
         let (now, limits) = (Instant::now(), &self.gate.session);
-        let grace = self.grace();
+        let (grace, every) = (self.grace(), limits.sighted_every);
         let mut due = self.said_at + self.heartbeat_every();
         let mut sooner = |at: Instant| due = due.min(at);
         sooner(self.silent_at());
@@ -457,7 +457,12 @@ impl Session {
                 && self.socket.is_idle()
                 && let Some(at) = follow.sighted_at
             {
-                sooner(at + limits.sighted_every);
+                sooner(at + every);
+            }
+            if self.socket.is_idle()
+                && let Some(at) = follow.near.as_ref().and_then(|it| it.due_at(now, every))
+            {
+                sooner(at);
             }
             if self.socket.is_idle()
                 && let Some(at) = follow.prospect.as_ref().and_then(|it| it.due_at(now))
@@ -515,6 +520,11 @@ impl Session {
             {
                 follow.sighted_at = Some(now);
                 due.push(frame);
+            }
+            if self.socket.is_idle()
+                && let Some(frame) = follow.near.as_mut().and_then(|it| it.next(now, every))
+            {
+                due.push(Box::new(frame));
             }
             if self.socket.is_idle()
                 && let Some(frame) = follow.prospect.as_mut().and_then(|it| it.next(now))

@@ -1087,9 +1087,17 @@ impl Shown for Driver {
                 let changes = now.changes_since(&was)?;
                 Some(ServerFrame::Changed(Changed::Driver(Box::new(changes))))
             }
-            driver::Sighting::At(_) | driver::Sighting::Heartbeat | driver::Sighting::MadeUp => {
-                None
+            driver::Sighting::Doubted { doubted } if by.is_staff() => {
+                let view = self.driver_view(id, version);
+                let mut changes = view.changes_since(&view)?;
+                // Of what was told since no state says anything.
+                changes.doubted = Some(*doubted);
+                Some(ServerFrame::Changed(Changed::Driver(Box::new(changes))))
             }
+            driver::Sighting::At(_)
+            | driver::Sighting::Heartbeat
+            | driver::Sighting::MadeUp
+            | driver::Sighting::Doubted { .. } => None,
         }
     }
 

@@ -131,6 +131,13 @@ async fn what_cannot_be_is_counted_and_who_says_it_again_and_again_is_marked_for
     let mut board = Client::connect(&node, Principal::Dispatcher).await;
     board.subscribe(Topic::Board).await;
     let mut phone = on_duty(&node, 1, 50.0).await;
+    let mut watcher = Client::connect(&node, Principal::Dispatcher).await;
+    watcher.subscribe(Topic::Driver(nth(1))).await;
+    let is_unmarked = watcher.hear_any(|frame| match frame {
+        ServerFrame::Driver(view) => Some(!view.doubted),
+        _ => None,
+    });
+    assert!(is_unmarked.await);
     let path = format!("/v1/drivers/{}", nth(1));
     let here = until(&staff, &path, |it| !it["position"].is_null()).await["position"].clone();
 
@@ -152,6 +159,13 @@ async fn what_cannot_be_is_counted_and_who_says_it_again_and_again_is_marked_for
             _ => None,
         })
         .await;
+    // Whoever follows it is told without asking.
+    watcher
+        .hear_any(|frame| match frame {
+            ServerFrame::Driver(view) => view.doubted.then_some(()),
+            _ => None,
+        })
+        .await;
     let own = json_of(Caller::new(&node, driver(1)).get(&path).await).await;
     assert!(own["doubted"].is_null(), "it need not know: {own}");
 
@@ -162,9 +176,11 @@ async fn what_cannot_be_is_counted_and_who_says_it_again_and_again_is_marked_for
     };
     assert_eq!((counted("jump"), counted("mock")), (Some("1".into()), Some("4".into())));
 
-    // The second one that says so is believed: it may have been elsewhere all along.
-    drives_to(&mut phone, 90_000.0, 7).await;
-    drives_to(&mut phone, 90_001.0, 8).await;
+    // Those that go on saying so are believed: it may have been elsewhere all along. What it says in between begins that anew.
+    drives_to(&mut phone, -90_000.0, 7).await;
+    for ahead_s in 8..13 {
+        drives_to(&mut phone, 90_000.0, ahead_s).await;
+    }
     let is_moved = |it: &serde_json::Value| it["position"] != here && !it["position"].is_null();
     until(&staff, &path, is_moved).await;
 }

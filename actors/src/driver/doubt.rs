@@ -1,13 +1,14 @@
 //! Whether a device can be where it says it is, and which ones say too often that they are where they cannot be.
 //!
 //! ```text
-//!  the next, within reach of the last? ── yes ──────────────────────────────────────► believed
-//!        └── no ──► within reach of one that was suspected just before? ── yes ────► believed: the last was wrong
-//!                         └── no ──► a jump: refused, counted, and suspected itself
+//!  the next, within reach of the last? ── yes ──────────────────────────────────────────────────► believed
+//!        └── no ──► within reach of where it first said so? ── no ────► a jump: refused, counted, and suspected itself
+//!                         └── yes ──► five times, or for 20 s? ── no ──► refused
+//!                                              └── yes ────────────────► believed: the last was wrong
 //! ```
 //!
-//! So one wild position is not believed, and two that agree are: nobody is stuck where they never were. Whoever moves about by
-//! saying each place twice is believed each second time, and counted each first.
+//! So one wild position is not believed, nor are a few, and those that go on agreeing are: nobody is stuck where they never were.
+//! Whoever moves about by saying each place long enough is believed in the end, and counted each time.
 //!
 //! Rules of a driver, without a clock. What they know is soft: it goes along when the driver moves to another node, and is gone
 //! after a restart.
@@ -24,13 +25,17 @@ const REPEATED: usize = 5;
 const WITHIN: Duration = Duration::from_mins(10);
 /// … and are forgiven after as long without another one.
 const FORGIVEN: Duration = Duration::from_mins(10);
+/// So many positions that agree, …
+const AGREED: u8 = 5;
+/// … or for so long, and what was believed until then was wrong.
+const AGREED_FOR: Duration = Duration::from_secs(20);
 
 /// What is made of a position.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Judged {
     /// It can be so.
     Plausible,
-    /// It can be so if the one before was wrong, and it is the second that says so.
+    /// It can be so if the one before was wrong, and enough say so.
     Corrects,
     /// It cannot.
     Jump {
@@ -38,27 +43,67 @@ pub(super) enum Judged {
         distance_m: f64,
         /** How long after it. */
         elapsed_s: f64,
+        /** What is suspected now. */
+        suspect: Suspect,
     },
+}
+
+/// Where a device says that it is, and is not believed to be yet.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Suspect {
+    /// The first position that said so.
+    first: Position,
+    /// When that was heard.
+    since: Timestamp,
+    /// When the last one that agrees was sampled.
+    sampled_at: Timestamp,
+    /// How many do, the first among them.
+    n: u8,
+}
+
+impl Suspect {
+    fn new(first: &Position, now: Timestamp) -> Self {
+        Self { first: *first, since: now, sampled_at: first.sampled_at, n: 1 }
+    }
+
+    /// The same, if the device can be there as well; or else only where it says now that it is. A position that is said twice
+    /// counts once.
+    fn or_else(self, next: &Position, speed_max_mps: f32, now: Timestamp) -> Self {
+        if jump(&self.first, next, speed_max_mps).is_some() {
+            Self::new(next, now)
+        } else if next.sampled_at > self.sampled_at {
+            Self { sampled_at: next.sampled_at, n: self.n.saturating_add(1), ..self }
+        } else {
+            self
+        }
+    }
+
+    /// Has it been said often enough, or for long enough, by our clock, for the device's is its own?
+    fn is_settled(&self, now: Timestamp) -> bool {
+        self.n >= AGREED || self.n > 1 && now.since(self.since) >= AGREED_FOR
+    }
 }
 
 /// Judges where a device says it is by where it was last believed to be, and by what it said since and was not believed. Nobody is
 /// faster than `speed_max_mps`; 0: anybody may be.
 pub(super) fn judge(
     last: &Position,
-    suspected: Option<&Position>,
+    suspect: Option<Suspect>,
     next: &Position,
     speed_max_mps: f32,
+    now: Timestamp,
 ) -> Judged {
     let Some((distance_m, elapsed_s)) = jump(last, next, speed_max_mps) else {
         return Judged::Plausible;
     };
-    let is_second = |it: &Position| {
-        it.sampled_at < next.sampled_at && jump(it, next, speed_max_mps).is_none()
+    let suspect = match suspect {
+        Some(suspect) => suspect.or_else(next, speed_max_mps, now),
+        None => Suspect::new(next, now),
     };
-    if suspected.is_some_and(is_second) {
+    if suspect.is_settled(now) {
         return Judged::Corrects;
     }
-    Judged::Jump { distance_m, elapsed_s }
+    Judged::Jump { distance_m, elapsed_s, suspect }
 }
 
 /// How far and in what time, if that is further than anybody comes, as vague as both ends are.
@@ -76,31 +121,49 @@ fn jump(from: &Position, to: &Position, speed_max_mps: f32) -> Option<(f64, f64)
 /// What speaks against a device. Most have none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Doubts {
-    /// What it said last, if that was not believed, and the next may agree with it.
-    suspected: Option<Position>,
+    /// Where it says that it is, if that is not believed yet.
+    #[serde(default)]
+    suspect: Option<Suspect>,
     /// When it was not believed, oldest first: the last [`REPEATED`] times.
     at: Vec<Timestamp>,
     is_marked: bool,
 }
 
 impl Doubts {
-    pub(super) fn suspected(&self) -> Option<&Position> {
-        self.suspected.as_ref()
+    pub(super) fn suspect(&self) -> Option<Suspect> {
+        self.suspect
     }
 
-    /// Was it not believed too often of late?
+    /// Was it not believed too often of late, as far as anybody was told?
     pub(super) fn is_marked(&self) -> bool {
         self.is_marked
     }
 
-    /// It jumped there.
-    pub(super) fn jumps(&mut self, to: Position, now: Timestamp) {
-        self.suspected = Some(to);
-        self.rise(now);
+    /// The same, as it is now: whoever is silent says nothing that would be a reason to tell it.
+    pub(super) fn is_doubted(&self, now: Timestamp) -> bool {
+        self.is_marked && !self.is_forgiven(now)
+    }
+
+    /// Does nothing of that count any more?
+    pub(super) fn is_forgiven(&self, now: Timestamp) -> bool {
+        self.at.last().is_none_or(|last| now.since(*last) >= FORGIVEN)
+    }
+
+    /// It jumped, or says again that it did. That counts once.
+    pub(super) fn jumps(&mut self, suspect: Suspect, now: Timestamp) {
+        let is_same = self.suspect.is_some_and(|it| it.first == suspect.first);
+        self.suspect = Some(suspect);
+        if !is_same {
+            self.rise(now);
+        }
     }
 
     /// It said something that is not believed.
     pub(super) fn rise(&mut self, now: Timestamp) {
+        if self.is_forgiven(now) {
+            self.at.clear();
+            self.is_marked = false;
+        }
         if self.at.len() >= REPEATED {
             self.at.remove(0);
         }
@@ -110,10 +173,9 @@ impl Doubts {
         self.is_marked |= is_often && is_lately;
     }
 
-    /// It was believed. Does nothing speak against it any more?
-    pub(super) fn fall(&mut self, now: Timestamp) -> bool {
-        self.suspected = None;
-        self.at.last().is_none_or(|last| now.since(*last) >= FORGIVEN)
+    /// It was believed: what it said since, and was not, is over.
+    pub(super) fn is_believed(&mut self) {
+        self.suspect = None;
     }
 }
 

@@ -53,6 +53,9 @@ pub struct Soft {
     /// What speaks against its device, if anything does. In a box: of most nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     doubts: Option<Box<Doubts>>,
+    /// How often what was believed turned out to be wrong. A job that misses the sighting that said so still sees it by the next.
+    #[serde(default)]
+    n_corrected: u16,
 }
 
 /// A way to a pickup that is not over.
@@ -105,34 +108,51 @@ impl Soft {
         self.shown.as_ref()
     }
 
-    /// Has its device said too often of late that it is where it cannot be?
-    pub(super) fn is_doubted(&self) -> bool {
+    /// Has its device said too often, until then, that it is where it cannot be?
+    pub(super) fn is_doubted(&self, now: Timestamp) -> bool {
+        self.doubts.as_ref().is_some_and(|doubts| doubts.is_doubted(now))
+    }
+
+    /// Were those who follow it told that?
+    fn is_marked(&self) -> bool {
         self.doubts.as_ref().is_some_and(|doubts| doubts.is_marked())
     }
 
-    /// Judges a position by what is known of the device, and keeps in mind what came of it. Says whether what was believed
-    /// until then was wrong; or why it is not believed itself.
+    /// What counts no more is forgotten.
+    fn forgive(&mut self, now: Timestamp) {
+        if self.doubts.as_ref().is_some_and(|doubts| doubts.is_forgiven(now)) {
+            self.doubts = None;
+        }
+    }
+
+    /// Judges a position by what is known of the device, and keeps in mind what came of it. Says why it is not believed, if it is
+    /// not.
     fn believes(
         &mut self,
         position: &Position,
         speed_max_mps: f32,
         now: Timestamp,
-    ) -> Result<bool, Refusal> {
-        let suspected = self.doubts.as_ref().and_then(|doubts| doubts.suspected());
+    ) -> Result<(), Refusal> {
+        let suspect = self.doubts.as_ref().and_then(|doubts| doubts.suspect());
         let judged = self.position.as_ref().map_or(Judged::Plausible, |last| {
-            doubt::judge(last, suspected, position, speed_max_mps)
+            doubt::judge(last, suspect, position, speed_max_mps, now)
         });
-        if let Judged::Jump { distance_m, elapsed_s } = judged {
-            self.doubts.get_or_insert_default().jumps(*position, now);
+        if let Judged::Jump { distance_m, elapsed_s, suspect } = judged {
+            self.doubts.get_or_insert_default().jumps(suspect, now);
             let problem = format!("{distance_m:.0} m in {elapsed_s:.1} s is a jump");
             return Err(Refusal::invalid("at", problem));
         }
-        if self.doubts.as_mut().is_some_and(|doubts| doubts.fall(now)) {
-            self.doubts = None;
+        if let Some(doubts) = &mut self.doubts {
+            doubts.is_believed();
+        }
+        if judged == Judged::Corrects {
+            self.n_corrected = self.n_corrected.wrapping_add(1);
+            // Where it set out from was wrong, too.
+            self.set_out = None;
         }
         self.position = Some(*position);
         self.received_at = now;
-        Ok(judged == Judged::Corrects)
+        Ok(())
     }
 
     /// Nobody tracks a driver who is off duty.
@@ -217,9 +237,11 @@ pub(super) fn see(
         seen.refused = Some(Refusal::NotYours("only a driver says where it is".to_owned()));
         return seen;
     }
-    if driver.duty == Duty::Off {
+    let is_for_others = matches!(sighting, Sighting::Doubted { .. });
+    if driver.duty == Duty::Off || is_for_others {
         return seen;
     }
+    let was_marked = driver.soft.is_marked();
     driver.soft.heard(context.now);
     if driver.link != Link::Live {
         seen.asks.push(Command::Tick {});
@@ -245,13 +267,20 @@ pub(super) fn see(
             Ok(()) => {
                 let speed_max_mps = driver.policy.speed_max_mps;
                 match driver.soft.believes(position, speed_max_mps, context.now) {
-                    Ok(is_anew) => driver.is_at(position, is_anew, context, &mut seen),
+                    Ok(()) => driver.is_at(position, context, &mut seen),
                     Err(jump) => {
                         (seen.implausible, seen.refused) = (Some("jump"), Some(jump));
                     }
                 }
             }
         },
+        Sighting::Doubted { .. } => {}
+    }
+    driver.soft.forgive(context.now);
+    let doubted = driver.soft.is_marked();
+    if doubted != was_marked {
+        // It lets itself see that, for then whoever follows it does, too.
+        seen.passed_on.push(Sight::Driver(context.id, Sighting::Doubted { doubted }));
     }
     seen
 }
@@ -261,7 +290,6 @@ impl Driver {
     fn is_at(
         &mut self,
         position: &Position,
-        is_anew: bool,
         context: &Context<DriverId>,
         seen: &mut Seen<Command>,
     ) {
@@ -280,9 +308,11 @@ impl Driver {
         let is_alone = on_job.clone().count() == 1;
         let kind = self.vehicle.as_ref().map(|it| it.kind);
         let (vehicle, run) = (kind.filter(|_| is_alone), self.run_of_all());
+        let n_corrected = self.soft.n_corrected;
         seen.passed_on.extend(on_job.map(|job| {
             let (driver, position) = (context.id, *position);
-            let sighting = search::Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+            let sighting =
+                search::Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
             Sight::job(job.id, sighting)
         }));
         if let Some((run, vehicle)) = run.zip(kind)

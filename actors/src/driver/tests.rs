@@ -1134,27 +1134,49 @@ fn jump(world: &mut World) -> Seen<Command> {
 }
 
 #[test]
-fn a_jump_is_counted_and_two_positions_that_agree_are_believed() {
+fn a_jump_is_counted_and_positions_that_go_on_agreeing_are_believed() {
     let mut world = World::on_duty();
     world.on_job(1, WorkKind::Delivery);
     let seen = jump(&mut world);
     assert_eq!((seen.implausible, seen.passed_on.len()), (Some("jump"), 0));
-    assert_eq!(world.driver.position(), Some(KIGALI), "and nobody is shown it");
-    world.pass(SECOND);
     let there = KIGALI.offset_m(90_010.0, 0.0);
-    let is_anew = |world: &mut World| {
+    for _ in 0..3 {
+        world.pass(SECOND);
+        let seen = world.see(&Sighting::At(world.position(there)));
+        assert_eq!((seen.implausible, seen.passed_on.len()), (Some("jump"), 0));
+        assert_eq!(world.driver.position(), Some(KIGALI), "and nobody is shown it");
+    }
+    world.pass(SECOND);
+    let n_corrected = |world: &mut World| {
         let seen = world.see(&Sighting::At(world.position(there)));
         assert_eq!((&seen.refused, seen.implausible), (&None, None));
-        let [Sight::Order(_, search::Sighting::DriverAt { is_anew, .. })] = &seen.passed_on[..]
+        let [Sight::Order(_, search::Sighting::DriverAt { n_corrected, .. })] =
+            &seen.passed_on[..]
         else {
             panic!("{seen:?}");
         };
-        *is_anew
+        *n_corrected
     };
-    assert!(is_anew(&mut world), "it has not come from where it was thought to be");
+    assert_eq!(n_corrected(&mut world), 1, "it has not come from where it was thought to be");
     assert_eq!(world.driver.position(), Some(there));
     world.pass(SECOND);
-    assert!(!is_anew(&mut world));
+    assert_eq!(n_corrected(&mut world), 1, "nor is it said once only");
+}
+
+#[test]
+fn from_where_it_never_was_no_way_to_a_pickup_is_learned() {
+    let mut world = World::on_duty();
+    let job = world.on_job(1, WorkKind::Ride);
+    jump(&mut world);
+    let there = KIGALI.offset_m(90_000.0, 0.0);
+    while world.driver.position() != Some(there) {
+        world.pass(SECOND);
+        drop(world.at(there));
+    }
+    world.pass(2 * HOUR);
+    world.at(KIGALI).unwrap();
+    world.end(job).unwrap();
+    assert_eq!(world.card().unwrap().came, None);
 }
 
 #[test]
@@ -1190,16 +1212,29 @@ fn whoever_jumps_again_and_again_is_marked_until_it_has_not_for_a_while() {
         assert_eq!(world.driver.driver_view(me(), 1).doubted, doubted);
         doubted
     };
+    // What those who follow it are told of that.
+    let told = |seen: &Seen<Command>| {
+        seen.passed_on.iter().find_map(|it| {
+            let Sight::Driver(id, Sighting::Doubted { doubted }) = it else { return None };
+            (*id == me()).then_some(*doubted)
+        })
+    };
     for _ in 0..2 {
-        jump(&mut world);
+        assert_eq!(told(&jump(&mut world)), None);
         world.pass(SECOND);
         world.at(KIGALI).unwrap();
         world.pass(SECOND);
         world.see(&Sighting::MadeUp);
         assert!(!is_marked(&world));
     }
-    jump(&mut world);
+    assert_eq!(told(&jump(&mut world)), Some(true));
     assert!(is_marked(&world), "five in ten minutes");
+    let heard_at = world.driver.soft.heard_at();
+    world.pass(SECOND);
+    let seen = world.see(&Sighting::Doubted { doubted: true });
+    assert_eq!((told(&seen), seen.asks.len()), (None, 0), "it does nothing about it");
+    assert_eq!(world.driver.soft.heard_at(), heard_at, "nor is it a sign of life");
+    world.now = heard_at;
     // It goes along to another node, and is not written down.
     let mut moved: Driver =
         rmp_serde::from_slice(&rmp_serde::to_vec_named(&world.driver).unwrap()).unwrap();
@@ -1213,8 +1248,9 @@ fn whoever_jumps_again_and_again_is_marked_until_it_has_not_for_a_while() {
         assert!(is_marked(&world));
     }
     world.pass(10 * SECOND);
-    world.at(KIGALI).unwrap();
+    assert_eq!(told(&world.see(&Sighting::Heartbeat)), Some(false));
     assert!(!is_marked(&world));
+    assert_eq!(told(&world.see(&Sighting::Heartbeat)), None);
 }
 
 #[test]

@@ -241,6 +241,12 @@ pub enum Sighting {
     Heartbeat,
     /// The same, and knows that where it says it is was made up. Builds that do not know of it hear nothing.
     MadeUp,
+    /// Its device has said too often that it is where it cannot be, or has not for a while. For those who follow it: it does nothing
+    /// about it. Builds that do not know of it hear nothing.
+    Doubted {
+        /** Which of the two. */
+        doubted: bool,
+    },
 }
 
 /// What has happened to a driver.

@@ -55,10 +55,34 @@ fn after_a_silence_how_long_somebody_has_been_there_counts_anew_and_that_they_ar
     let mut walk = Walk::new();
     assert_eq!(walk.to(0, 0.0), Some(Crossing::Entered));
     assert_eq!(walk.to(121, 0.0), None, "they may have been anywhere");
-    assert_eq!(walk.kept.as_ref().map(|it| it.since()), Some(walk.now));
+    assert_eq!(walk.kept.as_ref().map(|it| it.since), Some(walk.now));
     assert_eq!(walk.to(119, 0.0), None);
     assert_eq!(walk.to(1, 0.0), Some(Crossing::Dwelt));
     assert_eq!(walk.to(600, 900.0), Some(Crossing::Exited), "whenever that was");
+}
+
+#[test]
+fn who_may_be_inside_all_the_time_dwells_there_all_the_time() {
+    let mut walk = Walk::new();
+    assert_eq!(walk.to(0, 0.0), Some(Crossing::Entered));
+    let entered_at = walk.now;
+    for _ in 0..4 {
+        assert_eq!(walk.to_as(60, 240.0, Some(150.0)), None, "it is as vague as that");
+    }
+    assert_eq!(walk.to(60, 0.0), Some(Crossing::Dwelt));
+    assert_eq!(walk.kept.as_ref().map(|it| it.since), Some(entered_at));
+
+    let mut gone = Walk::new();
+    gone.to(0, 0.0);
+    for _ in 0..4 {
+        assert_eq!(gone.to_as(60, 260.0, Some(150.0)), None);
+    }
+    assert_eq!(gone.to(60, 0.0), None, "it was not inside, however vague that is");
+
+    let mut silent = Walk::new();
+    silent.to(0, 0.0);
+    assert_eq!(silent.to_as(121, 0.0, Some(150.0)), None);
+    assert_eq!(silent.to(1, 0.0), None, "nobody knows where it was meanwhile");
 }
 
 #[test]
@@ -166,6 +190,7 @@ proptest! {
         }
     }
 
+    /// But when somebody was last seen there.
     #[test]
     fn what_is_vaguer_than_the_fence_is_wide_changes_nothing(
         is_inside in any::<bool>(),
@@ -177,9 +202,10 @@ proptest! {
         if is_inside {
             walk.to(0, 0.0);
         }
-        let before = walk.kept.clone();
+        let stay = |walk: &Walk| walk.kept.as_deref().map(|it| Stay { seen_at: START, ..*it });
+        let before = stay(&walk);
         prop_assert_eq!(walk.to_as(later_s, distance_m, Some(accuracy_m)), None);
-        prop_assert_eq!(walk.kept, before);
+        prop_assert_eq!(stay(&walk), before);
     }
 
     /// The same, seen again: nothing more is crossed.

@@ -21,7 +21,10 @@ use protocol::{
     ZoneId,
     trace::WhyNot,
     view::{Position, ZonePause},
-    work::{CancelDecision, Handoff, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind},
+    work::{
+        CancelDecision, Handoff, OfferPolicy, PaymentTiming, Priority, Proof, ProofKind,
+        VehicleKind,
+    },
 };
 
 const PICKUP: Point = Point { lat: -1.9441, lon: 30.0619 };
@@ -397,24 +400,31 @@ impl Play {
     }
 
     fn see_driver(&mut self, n: u64, east_m: f64) -> Vec<&'static str> {
-        let position = Position {
-            at: PICKUP.offset_m(east_m, 0.0),
-            sampled_at: self.now,
-            heading_deg: None,
-            speed_mps: None,
-            accuracy_m: None,
-        };
+        self.sees(n, self.position(east_m), None, 0)
+    }
+
+    /// The same of driver 1, who has nothing else to do.
+    fn see_coming(&mut self, east_m: f64) -> Vec<&'static str> {
+        self.sees(1, self.position(east_m), Some(VehicleKind::Moto), 0)
+    }
+
+    fn position(&self, east_m: f64) -> Position {
+        let (at, sampled_at) = (PICKUP.offset_m(east_m, 0.0), self.now);
+        Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None }
+    }
+
+    /// Driver `n` is there, with a vehicle if it has nothing else to do first.
+    fn sees(
+        &mut self,
+        n: u64,
+        position: Position,
+        vehicle: Option<VehicleKind>,
+        n_corrected: u16,
+    ) -> Vec<&'static str> {
         let around = Context { id: self.id, by: SYSTEM, now: self.now, writes: Format::WRITES };
-        let seen = self.order.see(
-            &Sighting::DriverAt {
-                driver: nth(n),
-                position,
-                vehicle: None,
-                run: None,
-                is_anew: false,
-            },
-            &around,
-        );
+        let (driver, run) = (nth(n), None);
+        let sighting = Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
+        let seen = self.order.see(&sighting, &around);
         let names = seen.asks.iter().map(Command::name).collect();
         for command in seen.asks {
             self.yes(SYSTEM, command);

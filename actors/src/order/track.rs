@@ -1,9 +1,9 @@
-//! What an order sees of its driver and does not write down: where, since when at the pickup or at the next stop, and
+//! What an order sees of its driver and does not write down: where, since when at the pickup, whether at the next stop, and
 //! how far since the last checkpoint.
 
 use super::{Command, Leg, Life, Sighting};
 use crate::{
-    geofence::{self, Fence, Stay},
+    geofence::{self, Fence, GAP_MAX, Stay},
     prospect::Prospect,
 };
 use protocol::{Point, Timestamp, view::StopKind};
@@ -20,14 +20,24 @@ const DEPARTED_M: f64 = 50.0;
 const CHECKPOINT: Duration = Duration::from_mins(1);
 /// A command to oneself that has led to nothing is given again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Whoever is faster passes by, in metres per second.
+const PASSING_MPS: f32 = 3.0;
 
 /// Soft: gone after a restart, rebuilt from the next positions, and not part of what an order *is*.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Track {
     /// Where the driver was last seen.
     at: Option<(Point, Timestamp)>,
+    /// How often the driver was said to be where it was not, as was seen last: what it went is measured between two sightings that
+    /// agree about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n_corrected: Option<u16>,
     /// Where the driver was first seen on this leg.
     first: Option<Point>,
+    /// Since when the driver has been within the fence of the pickup, however vaguely, and neither in the band around it nor silent
+    /// for long: a no-show is worth money.
+    #[serde(default)]
+    in_fence_since: Option<Timestamp>,
     /// That the driver is where it goes next, or waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stay: Option<Box<Stay>>,
@@ -35,7 +45,9 @@ pub struct Track {
     step: Option<(Point, Timestamp)>,
     unmetered_m: f64,
     moving: Duration,
-    asked_at: Option<Timestamp>,
+    /// When it last asked something of itself, in seconds, for there are many orders; 0: nothing that has not led to something.
+    #[serde(default)]
+    asked_s: u32,
     /// What it was told to expect. In a box: of most that are under way nothing is counted yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) prospect: Option<Box<Prospect>>,
@@ -59,9 +71,9 @@ impl Track {
         self.at.map(|(point, _)| point)
     }
 
-    /// Since when the driver has been where it goes next, or waits.
+    /// Since when the driver has been at the pickup, strictly.
     pub(super) fn in_fence_since(&self) -> Option<Timestamp> {
-        self.stay.as_ref().map(|stay| stay.since())
+        self.in_fence_since
     }
 
     /// How far it went since the last checkpoint, in metres.
@@ -75,28 +87,41 @@ impl Track {
         self.first = self.at.map(|(point, _)| point);
         self.unmetered_m = 0.0;
         self.moving = Duration::ZERO;
-        self.asked_at = None;
+        self.asked_s = 0;
     }
 
     /// What was asked for has happened.
     pub(super) fn forget_asking(&mut self) {
-        self.asked_at = None;
+        self.asked_s = 0;
     }
 
     /// So much has been written down.
     pub(super) fn checkpoint(&mut self, distance_m: u32) {
         self.unmetered_m = (self.unmetered_m - f64::from(distance_m)).max(0.0);
         self.moving = Duration::ZERO;
-        self.asked_at = None;
+        self.asked_s = 0;
     }
 
-    /// Takes in where the driver is. What lies between that and where it was before counts for nothing if that was wrong.
-    fn see(&mut self, point: Point, is_anew: bool, now: Timestamp) {
+    /// Takes in where the driver is, and says whether it has not come from where it was seen before, for that was wrong: what lies
+    /// between counts for nothing then.
+    fn see(
+        &mut self,
+        point: Point,
+        is_at_pickup: bool,
+        n_corrected: u16,
+        now: Timestamp,
+    ) -> bool {
+        let is_broken = self.at.is_none_or(|(_, seen_at)| now.since(seen_at) > GAP_MAX);
+        let since = self.in_fence_since.filter(|_| !is_broken).unwrap_or(now);
+        self.in_fence_since = is_at_pickup.then_some(since);
+        let before = self.n_corrected.replace(n_corrected);
+        let is_anew = before.is_some_and(|before| before != n_corrected);
         if is_anew {
             (self.first, self.step) = (None, None);
         }
         self.at = Some((point, now));
         self.first.get_or_insert(point);
+        is_anew
     }
 
     fn measure(&mut self, point: Point, now: Timestamp) {
@@ -117,10 +142,11 @@ impl Track {
 
     /// Asks once, and again if nothing came of it.
     fn ask(&mut self, command: Command, now: Timestamp) -> Vec<Command> {
-        if self.asked_at.is_some_and(|asked_at| now.since(asked_at) < ASK_AGAIN) {
+        let now_s = u32::try_from(now.0 / 1_000).unwrap_or(u32::MAX);
+        if u64::from(now_s.saturating_sub(self.asked_s)) < ASK_AGAIN.as_secs() {
             return Vec::new();
         }
-        self.asked_at = Some(now);
+        self.asked_s = now_s;
         vec![command]
     }
 }
@@ -132,17 +158,24 @@ impl Life {
         sighting: &Sighting,
         now: Timestamp,
     ) -> (Vec<Command>, Option<Sighting>) {
-        let Sighting::DriverAt { driver, position, is_anew, .. } = sighting else {
+        let Sighting::DriverAt { driver, position, vehicle, n_corrected, .. } = sighting else {
             return (Vec::new(), None);
         };
         if self.assignment().is_none_or(|by| by.driver != *driver) {
             return (Vec::new(), None);
         }
         let fence = self.fence();
+        let pickup_m = position.at.distance_m(self.pickup().at);
+        let is_at_pickup = pickup_m <= f64::from(self.placement.policy.pickup_fence_m);
         let track = &mut self.track;
-        track.see(position.at, *is_anew, now);
+        let is_anew = track.see(position.at, is_at_pickup, *n_corrected, now);
         let crossed = geofence::crosses(fence, &mut track.stay, *driver, position, now);
-        (self.asks(position.at, now), crossed)
+        // Who has something else to do may only pass by, and where it was corrected to it may not be for long.
+        let has_come = fence.is_some_and(|it| it.holds(position)) && vehicle.is_some() && !is_anew;
+        let speed_mps = position.speed_mps.filter(|it| *it >= 0.0);
+        let is_going_on = track.stay.as_ref().is_some_and(|stay| stay.is_going_on(now));
+        let has_stopped = has_come && speed_mps.map_or(is_going_on, |it| it < PASSING_MPS);
+        (self.asks(position.at, (has_come, has_stopped), now), crossed)
     }
 
     /// The fence around where its driver goes next, or waits; none, if it goes to no stop.
@@ -167,8 +200,13 @@ impl Life {
         Some(Fence { stop, what, around, radius_m })
     }
 
-    /// What it asks of itself now that its driver is there.
-    fn asks(&mut self, here: Point, now: Timestamp) -> Vec<Command> {
+    /// What it asks of itself now that its driver is there, and has come to where it goes next, or has stopped there, or has not.
+    fn asks(
+        &mut self,
+        here: Point,
+        (has_come, has_stopped): (bool, bool),
+        now: Timestamp,
+    ) -> Vec<Command> {
         let pickup = self.pickup().at;
         let policy = self.placement.policy;
         let is_at_last_stop = self.is_at_last_stop();
@@ -183,8 +221,8 @@ impl Life {
         if is_moving || is_picked_up {
             track.measure(here, now);
         }
-        let is_there = track.stay.is_some();
-        if (is_to_pickup || is_to_dropoff) && is_there && policy.auto_arrive {
+        let is_there = is_to_pickup && has_come || is_to_dropoff && has_stopped;
+        if is_there && policy.auto_arrive {
             return track.ask(Command::Arrive {}, now);
         }
         let first = track.first.unwrap_or(here);

@@ -30,6 +30,9 @@ pub struct Soft {
     outside_at: Option<Timestamp>,
     /// How far it was from the scene when this leg began.
     leg_from_m: Option<f64>,
+    /// How often it was said to be where it was not, as was seen last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n_corrected: Option<u16>,
     /// Since when there has been a driver who was not seen on this job yet. Of one who accepted before this life it says nothing.
     #[serde(default)]
     unseen_since: Option<Timestamp>,
@@ -150,7 +153,9 @@ pub(super) fn see(
     let mut seen = Seen::default();
     let Some(case) = rescue.case.as_deref() else { return seen };
     rescue.soft.is_told(case, sighting);
-    let Sighting::DriverAt { driver, position, vehicle, .. } = sighting else { return seen };
+    let Sighting::DriverAt { driver, position, vehicle, n_corrected, .. } = sighting else {
+        return seen;
+    };
     if case.driver.as_ref().is_none_or(|it| it.driver != *driver) || case.status.is_final() {
         return seen;
     }
@@ -159,13 +164,21 @@ pub(super) fn see(
     soft.unseen_since = None;
     if soft.seen.is_none_or(|(before, ..)| before != *driver) {
         // That was somebody else's.
-        soft.stay = None;
+        (soft.stay, soft.n_corrected) = (None, None);
+    }
+    let before = soft.n_corrected.replace(*n_corrected);
+    let is_anew = before.is_some_and(|before| before != *n_corrected);
+    if is_anew {
+        // It has not come from where it was seen before: that was wrong.
+        soft.leg_from_m = None;
     }
     soft.seen = Some((*driver, position.at, context.now));
-    let crossed = geofence::crosses(case.fence(), &mut soft.stay, *driver, position, context.now);
+    let fence = case.fence();
+    let crossed = geofence::crosses(fence, &mut soft.stay, *driver, position, context.now);
     // It lets itself see that, for then whoever follows it does, too.
     seen.passed_on.extend(crossed.map(|it| Sight::Rescue(context.id, it)));
-    let is_there = soft.stay.is_some();
+    // Where it was corrected to it may not be for long. Whoever helps has nothing else to do.
+    let is_there = fence.is_some_and(|it| it.holds(position)) && !is_anew;
     let (job, from) = (JobId::Rescue(context.id), position.at);
     let way = |vehicle| {
         let region = RegionId::at(case.request.at.at);

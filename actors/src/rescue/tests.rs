@@ -221,11 +221,22 @@ impl World {
 
     /// Driver `n` is there, and goes nowhere else first if it is known with what.
     fn see_coming(&mut self, n: u64, at: Point, vehicle: Option<VehicleKind>) -> Seen<Command> {
+        self.see_corrected(n, at, vehicle, 0)
+    }
+
+    /// The same, after it was said so often to be where it was not.
+    fn see_corrected(
+        &mut self,
+        n: u64,
+        at: Point,
+        vehicle: Option<VehicleKind>,
+        n_corrected: u16,
+    ) -> Seen<Command> {
         let (driver, sampled_at) = (d(n), self.now);
         let position =
             Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m: None };
-        let (run, is_anew) = (None, false);
-        self.sees(&Sighting::DriverAt { driver, position, vehicle, run, is_anew })
+        let run = None;
+        self.sees(&Sighting::DriverAt { driver, position, vehicle, run, n_corrected })
     }
 
     fn sees(&mut self, sighting: &Sighting) -> Seen<Command> {
@@ -1040,7 +1051,27 @@ fn moving_towards_the_scene_is_setting_off_and_reaching_it_is_arriving() {
     assert_eq!(world.see(1, SCENE.offset_m(870.0, 0.0)), []);
     assert_eq!(world.see(2, SCENE.offset_m(1.0, 0.0)), [], "somebody else");
     assert_eq!(world.see(1, SCENE.offset_m(840.0, 0.0)), [Command::Depart {}]);
+    let mut corrected = world.clone();
+    let seen = corrected.see_corrected(1, SCENE.offset_m(40.0, 0.0), None, 1);
+    assert_eq!(seen.asks, [], "it may be corrected again");
+    assert_eq!(corrected.see_corrected(1, SCENE, None, 1).asks, [Command::Arrive {}]);
     assert_eq!(world.see(1, SCENE.offset_m(40.0, 0.0)), [Command::Arrive {}]);
+    let beside = world.see(1, SCENE.offset_m(120.0, 0.0));
+    assert_eq!(beside, [Command::Depart {}], "the band around it is not within");
+}
+
+#[test]
+fn whoever_was_never_where_they_were_said_to_be_has_not_set_off_from_there() {
+    let mut world = World::requested(request());
+    world.win(1);
+    let mut asks = |east_m: f64, n_corrected| {
+        world.see_corrected(1, SCENE.offset_m(east_m, 0.0), None, n_corrected).asks
+    };
+    assert_eq!(asks(5_000.0, 0), []);
+    // The sighting that said so first was lost.
+    assert_eq!(asks(900.0, 1), [], "it was never further away");
+    assert_eq!(asks(870.0, 1), []);
+    assert_eq!(asks(840.0, 1), [Command::Depart {}]);
 }
 
 #[test]

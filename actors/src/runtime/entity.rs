@@ -387,8 +387,6 @@ impl<D: Decider> Awake<D> {
         }
         if let Some(why) = implausible {
             metrics::counter!("outrider_positions_implausible_total", "why" => why).increment(1);
-            // What is refused is shown to nobody, but whoever is doubted because of it is marked.
-            self.publish(Vec::new());
         }
         for sight in passed_on {
             if let Sight::Way(journey) = sight {

@@ -162,9 +162,9 @@ pub enum Sighting {
         /** The run that says in which order it does what it has to do, if all of that is of one. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
-        /** Where it was said to be before was wrong: it has not come from there. */
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        is_anew: bool,
+        /** How often where it was said to be was wrong. Is that another number than before, it has not come from where it was. */
+        #[serde(default, skip_serializing_if = "super::is_nothing")]
+        n_corrected: u16,
     },
     /// When its vehicle is expected, as its region knows ways.
     Expected {

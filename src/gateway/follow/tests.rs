@@ -1,4 +1,5 @@
 use super::*;
+use protocol::{Timestamp, view::StopKind};
 
 /// Something whose end is known, or not yet.
 #[derive(Debug)]
@@ -111,4 +112,44 @@ fn what_cannot_be_followed_is_tried_less_and_less_often_and_what_could_be_sooner
     follow.opened(Box::new(Fake { is_over: false }));
     follow.is_well();
     assert_eq!(follow.lost(None), Duration::from_millis(20));
+}
+
+#[test]
+fn coming_and_going_are_told_now_and_then_and_only_what_is_news() {
+    let (start, every) = (Instant::now(), Duration::from_secs(1));
+    let seen = |stop, crossing| ServerFrame::Near {
+        job: JobId::Order(OrderId::nth(1)),
+        stop,
+        what: StopKind::Pickup,
+        crossing,
+        at: Timestamp(1),
+    };
+    let mut near = Near::default();
+    let next = |near: &mut Near, later_ms| {
+        let now = start + Duration::from_millis(later_ms);
+        near.next(now, every).as_ref().and_then(crossing)
+    };
+    assert_eq!(next(&mut near, 0), None);
+    near.sees(seen(0, Crossing::Entered));
+    assert_eq!(near.due_at(start, every), Some(start), "at once");
+    assert_eq!(next(&mut near, 0), Some((0, Crossing::Entered)));
+    for _ in 0..20 {
+        near.sees(seen(0, Crossing::Exited));
+        near.sees(seen(0, Crossing::Entered));
+    }
+    assert_eq!(next(&mut near, 1_000), None, "it is where it was");
+    near.sees(seen(0, Crossing::Exited));
+    near.sees(seen(0, Crossing::Entered));
+    near.sees(seen(0, Crossing::Exited));
+    assert_eq!(next(&mut near, 1_000), Some((0, Crossing::Exited)), "the latest counts");
+    near.sees(seen(0, Crossing::Entered));
+    assert_eq!(near.due_at(start, every), Some(start + 2 * every));
+    assert_eq!(next(&mut near, 1_999), None);
+    assert_eq!(next(&mut near, 2_000), Some((0, Crossing::Entered)));
+    // The next stop; and then another driver, who comes to it, too.
+    near.sees(seen(1, Crossing::Entered));
+    assert_eq!(next(&mut near, 3_000), Some((1, Crossing::Entered)));
+    near.is_outdated();
+    near.sees(seen(1, Crossing::Entered));
+    assert_eq!(next(&mut near, 4_000), Some((1, Crossing::Entered)));
 }

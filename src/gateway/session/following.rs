@@ -218,6 +218,9 @@ impl Session {
                     follow.is_well();
                     // Whoever was seen may be nobody's business any more; the next sighting is judged anew.
                     follow.sighted = None;
+                    if let Some(near) = &mut follow.near {
+                        near.is_outdated();
+                    }
                     if let Some(prospect) = &mut follow.prospect {
                         prospect.is_outdated();
                     }
@@ -232,9 +235,14 @@ impl Session {
                 let is_news = follow.is_some_and(|it| it.others.heard(who, Instant::now()));
                 if is_news { self.say(&frame) } else { Ok(()) }
             }
-            // Each is said, and at once: there are few of them.
             Change::Sighted(Some(frame @ ServerFrame::Near { .. })) => {
-                if self.may_sight(key, &frame) { self.say(&frame) } else { Ok(()) }
+                let may_sight = self.may_sight(key, &frame);
+                let mut follows = self.follows.iter_mut();
+                let follow = follows.find(|follow| follow.key == key && may_sight);
+                if let Some(follow) = follow {
+                    follow.near.get_or_insert_default().sees(frame);
+                }
+                Ok(())
             }
             Change::Sighted(Some(ServerFrame::Changed(
                 changed @ (Changed::Order(_) | Changed::Rescue(_)),
@@ -247,6 +255,16 @@ impl Session {
                     follow.expects(changed);
                 }
                 Ok(())
+            }
+            // There are few of these, and the next position, which does not say that, would take its place.
+            Change::Sighted(Some(frame)) if is_about_doubt(&frame) => {
+                let scope = self.scope();
+                let follow = self.follows.iter().find(|follow| follow.key == key);
+                let is_for = follow.is_some_and(|it| {
+                    let is_within = scope.is_everywhere() || it.says_within(&scope);
+                    is_within && it.wants.views() && it.is_shown()
+                });
+                if is_for { self.say(&frame) } else { Ok(()) }
             }
             Change::Sighted(frame) => {
                 if frame.as_ref().is_some_and(|frame| !self.may_sight(key, frame)) {
@@ -334,6 +352,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Does it say whether what a driver's device says is doubted?
+fn is_about_doubt(frame: &ServerFrame) -> bool {
+    matches!(frame, ServerFrame::Changed(Changed::Driver(changes)) if changes.doubted.is_some())
 }
 
 /// The topic under which an entity's views are followed.

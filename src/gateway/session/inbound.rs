@@ -350,9 +350,14 @@ impl Session {
         let position = fix.position();
         match translate::check_position(&position, self.gate.system.now()) {
             Ok(()) => {
-                // What is made up goes no further than to whoever counts that.
-                let sighting = if fix.mock { Sighting::MadeUp } else { Sighting::At(position) };
-                self.pass_on(id, sighting);
+                if fix.mock {
+                    // It goes no further than to whoever counts that. A node that does not know of it still hears that somebody is
+                    // there.
+                    self.sign_of_life(by);
+                    self.pass_on(id, Sighting::MadeUp);
+                } else {
+                    self.pass_on(id, Sighting::At(position));
+                }
                 Ok(())
             }
             Err(refused) => {

@@ -55,6 +55,7 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Welcome { .. }
         | ServerFrame::Heartbeat { .. }
         | ServerFrame::Sighted { .. }
+        | ServerFrame::Near { .. }
         | ServerFrame::Board(_)
         | ServerFrame::Region(_)
         | ServerFrame::Goodbye { .. } => false,
@@ -69,7 +70,6 @@ pub(super) fn is_lasting(frame: &ServerFrame) -> bool {
         | ServerFrame::Run(_)
         | ServerFrame::Changed(_)
         | ServerFrame::Presence { .. }
-        | ServerFrame::Near { .. }
         | ServerFrame::Actor(_)
         | ServerFrame::Unsubscribed { .. } => true,
     }

@@ -135,6 +135,7 @@ impl Session {
         let now = Instant::now();
         for follow in &mut self.follows {
             follow.sighted = None;
+            follow.near = None;
             // What was told is known still, and told again by nobody; whether more may be told is judged first.
             if let Some(prospect) = &mut follow.prospect {
                 prospect.withhold();

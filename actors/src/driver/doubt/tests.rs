@@ -32,20 +32,28 @@ impl Device {
     }
 
     fn says(&mut self, next: Position) -> Judged {
-        let suspected = self.doubts.as_ref().and_then(Doubts::suspected);
-        let judged = judge(&self.last, suspected, &next, SPEED_MAX_MPS);
+        let now = next.sampled_at;
+        let suspect = self.doubts.as_ref().and_then(Doubts::suspect);
+        let judged = judge(&self.last, suspect, &next, SPEED_MAX_MPS, now);
         match judged {
-            Judged::Jump { .. } => {
-                self.doubts.get_or_insert_default().jumps(next, next.sampled_at);
+            Judged::Jump { suspect, .. } => {
+                self.doubts.get_or_insert_default().jumps(suspect, now);
             }
             Judged::Plausible | Judged::Corrects => {
                 self.last = next;
-                if self.doubts.as_mut().is_some_and(|it| it.fall(next.sampled_at)) {
-                    self.doubts = None;
+                if let Some(doubts) = &mut self.doubts {
+                    doubts.is_believed();
                 }
             }
         }
+        if self.doubts.as_ref().is_some_and(|it| it.is_forgiven(now)) {
+            self.doubts = None;
+        }
         judged
+    }
+
+    fn n_doubts(&self) -> usize {
+        self.doubts.as_ref().map_or(0, |it| it.at.len())
     }
 
     fn is_marked(&self) -> bool {
@@ -71,10 +79,12 @@ fn nobody_is_faster_than_a_hundred_and_fifty() {
         (600, 24_000.0, true),
         (600, 26_000.0, false),
     ] {
-        let judged = judge(&last, None, &east(after_s, east_m), SPEED_MAX_MPS);
+        let next = east(after_s, east_m);
+        let judged = judge(&last, None, &next, SPEED_MAX_MPS, next.sampled_at);
         assert_eq!(judged == Judged::Plausible, is_believed, "{after_s} s, {east_m} m: {judged:?}");
     }
-    assert_eq!(judge(&last, None, &east(1, 900_000.0), 0.0), Judged::Plausible, "nobody looks");
+    let far = judge(&last, None, &east(1, 900_000.0), 0.0, START);
+    assert_eq!(far, Judged::Plausible, "nobody looks");
 }
 
 #[test]
@@ -87,18 +97,59 @@ fn a_wild_position_is_not_believed_and_the_ones_after_it_are() {
 }
 
 #[test]
-fn two_that_agree_are_believed_so_that_nobody_is_stuck_where_they_never_were() {
+fn five_that_agree_are_believed_so_that_nobody_is_stuck_where_they_never_were() {
     let mut device = Device::new();
     assert!(is_jump(device.says(east(1, 900_000.0))));
-    assert!(is_jump(device.says(east(2, -900_000.0))), "they do not agree");
-    assert_eq!(device.says(east(3, -900_010.0)), Judged::Corrects);
-    assert_eq!(device.says(east(4, -900_020.0)), Judged::Plausible);
+    for n in 0..4 {
+        // It moves on meanwhile, as anybody can.
+        let judged = device.says(east(2 + n, -900_000.0 - 30.0 * n as f64));
+        assert!(is_jump(judged), "number {n}, and the first two do not agree");
+    }
+    assert_eq!(device.n_doubts(), 2, "of those that agree the first counts");
+    assert_eq!(device.says(east(6, -900_120.0)), Judged::Corrects);
+    assert_eq!(device.says(east(7, -900_150.0)), Judged::Plausible);
 }
 
 #[test]
-fn the_same_position_said_twice_is_one() {
-    let far = east(1, 5_000.0);
-    assert!(is_jump(judge(&east(0, 0.0), Some(&far), &far, SPEED_MAX_MPS)));
+fn fewer_are_believed_if_they_agree_for_long_enough() {
+    let mut device = Device::new();
+    assert!(is_jump(device.says(east(10, 900_000.0))));
+    assert!(is_jump(device.says(east(29, 900_000.0))));
+    assert_eq!(device.says(east(30, 900_000.0)), Judged::Corrects);
+
+    // How long that is, is not for the device to say.
+    let (first, heard_at) = (east(10, 900_000.0), START + Duration::from_secs(10));
+    let suspect = Some(Suspect::new(&first, heard_at));
+    let soon = heard_at + Duration::from_secs(1);
+    let later = east(35, 900_000.0);
+    assert!(is_jump(judge(&east(0, 0.0), suspect, &later, SPEED_MAX_MPS, soon)));
+}
+
+#[test]
+fn a_place_that_something_plausible_came_between_is_suspected_anew() {
+    let mut device = Device::new();
+    for n in 0..10 {
+        assert!(is_jump(device.says(east(1 + 5 * n, 90_000.0))), "number {n}");
+        assert_eq!(device.says(east(2 + 5 * n, 0.0)), Judged::Plausible);
+    }
+    assert!(device.is_marked());
+}
+
+#[test]
+fn the_same_position_said_again_and_again_is_one() {
+    let mut device = Device::new();
+    let far = east(1, 90_000.0);
+    for _ in 0..10 {
+        assert!(is_jump(device.says(far)));
+    }
+    assert_eq!(device.n_doubts(), 1);
+    let suspect = device.doubts.as_ref().and_then(Doubts::suspect);
+    let later = START + Duration::from_mins(5);
+    assert!(is_jump(judge(&device.last, suspect, &far, SPEED_MAX_MPS, later)), "however long");
+    // Nor do others that come between keep it from being believed.
+    let said = [2, 3, 4].map(|after_s| [(); 2].map(|()| device.says(east(after_s, 90_000.0))));
+    assert!(said.as_flattened().iter().all(|judged| is_jump(*judged)));
+    assert_eq!(device.says(east(5, 90_000.0)), Judged::Corrects);
 }
 
 #[test]
@@ -124,6 +175,20 @@ fn five_in_ten_minutes_are_no_accident_and_are_forgiven_after_ten_without() {
         wild(&mut seldom, after_s);
     }
     assert!(!seldom.is_marked(), "four in ten minutes are, however long that goes on");
+}
+
+#[test]
+fn what_was_long_ago_counts_no_more_whether_or_not_anything_was_said_since() {
+    let mut doubts = Doubts::default();
+    let at = |after_s| START + Duration::from_secs(after_s);
+    for after_s in 0..5 {
+        doubts.rise(at(after_s));
+    }
+    assert!(doubts.is_doubted(at(603)));
+    assert!(!doubts.is_doubted(at(604)), "it was silent, and nobody was told");
+    assert!(doubts.is_marked());
+    doubts.rise(at(604));
+    assert!(!doubts.is_marked(), "one is an accident");
 }
 
 #[test]
@@ -153,7 +218,7 @@ proptest! {
         }
     }
 
-    /// Wherever a device really is, and whatever it said before: of any three that say so, one after the other, the last is believed.
+    /// Wherever a device really is, and whatever it said before: of any five that say so, one after the other, the last is believed.
     #[test]
     fn nobody_is_stuck(
         rubbish in prop::collection::vec((-2e6..2e6_f64, 1..30_u64), 0..20),
@@ -165,8 +230,8 @@ proptest! {
             after_s += later_s;
             device.says(east(after_s, east_m));
         }
-        let judged = [1, 2, 3].map(|later_s| device.says(east(after_s + later_s, east_m)));
-        prop_assert!(!is_jump(judged[2]), "{:?}", judged);
-        prop_assert_eq!(device.last, east(after_s + 3, east_m));
+        let judged = [1, 2, 3, 4, 5].map(|later_s| device.says(east(after_s + later_s, east_m)));
+        prop_assert!(!is_jump(judged[4]), "{:?}", judged);
+        prop_assert_eq!(device.last, east(after_s + 5, east_m));
     }
 }

@@ -111,6 +111,60 @@ fn a_no_show_needs_contact_and_an_unbroken_wait_inside_the_fence() {
 }
 
 #[test]
+fn who_waits_a_little_outside_of_the_fence_waits_outside() {
+    let mut play = Play::at(ride(), OrderStatus::AtPickup);
+    play.yes(driver(1), Command::Contacted {});
+    let wait = |play: &mut Play, minutes: u64, east_m| {
+        for _ in 0..minutes {
+            play.wait(MINUTE);
+            play.see(east_m);
+        }
+    };
+    wait(&mut play, 14, 20.0);
+    // For whoever follows it, it has not gone yet.
+    wait(&mut play, 1, 120.0);
+    wait(&mut play, 15, 20.0);
+    let early = play.no(driver(1), Command::NoShow {});
+    assert!(matches!(early, Refusal::TooEarly { remaining_ms: 60_000, .. }), "{early}");
+    wait(&mut play, 1, 20.0);
+    play.yes(driver(1), Command::NoShow {});
+}
+
+#[test]
+fn whoever_is_seen_vaguely_waits_all_the_same() {
+    let mut play = Play::at(ride(), OrderStatus::EnRoutePickup);
+    crosses(&mut play, 20.0, 150.0);
+    play.yes(driver(1), Command::Arrive {});
+    play.yes(driver(1), Command::Contacted {});
+    for _ in 0..15 {
+        play.wait(MINUTE);
+        crosses(&mut play, 20.0, 150.0);
+    }
+    play.yes(driver(1), Command::NoShow {});
+}
+
+#[test]
+fn how_long_a_driver_has_waited_is_known_by_what_an_older_build_kept() {
+    let mut play = Play::at(ride(), OrderStatus::AtPickup);
+    play.yes(driver(1), Command::Contacted {});
+    let since = play.now;
+    play.wait(14 * MINUTE);
+    let kept = serde_json::json!({
+        "at": [PICKUP, play.now],
+        "first": PICKUP,
+        "in_fence_since": since,
+        "step": null,
+        "unmetered_m": 0.0,
+        "moving": Duration::ZERO,
+        "asked_at": null,
+    });
+    play.order.recall(serde_json::from_value(kept).unwrap());
+    play.wait(MINUTE);
+    play.see(20.0);
+    play.yes(driver(1), Command::NoShow {});
+}
+
+#[test]
 fn nobody_drives_themselves() {
     let mut play = Play::placed(ride());
     let me = DriverId(rider().0);
@@ -590,16 +644,49 @@ fn moving_towards_the_pickup_departs_and_entering_its_fence_arrives_if_the_rules
     let mut placement = ride();
     placement.policy.auto_arrive = true;
     let mut play = Play::at(placement.clone(), OrderStatus::Assigned);
-    assert_eq!(play.see(-1_000.0), [""; 0]);
-    assert_eq!(play.see(-1_200.0), [""; 0], "away is not towards");
-    assert_eq!(play.see(-940.0), ["depart"]);
-    assert_eq!(play.see(-500.0), [""; 0]);
-    assert_eq!(play.see(-50.0), ["arrive"]);
+    assert_eq!(play.see_coming(-1_000.0), [""; 0]);
+    assert_eq!(play.see_coming(-1_200.0), [""; 0], "away is not towards");
+    assert_eq!(play.see_coming(-940.0), ["depart"]);
+    assert_eq!(play.see_coming(-500.0), [""; 0]);
+    let vague = Position { accuracy_m: Some(150.0), ..play.position(-50.0) };
+    assert_eq!(play.sees(1, vague, Some(VehicleKind::Moto), 0), [""; 0], "wherever that is");
+    assert_eq!(play.see_coming(-50.0), ["arrive"]);
     placement.policy.auto_arrive = false;
     placement.policy.auto_depart = false;
     let mut manual = Play::at(placement, OrderStatus::Assigned);
-    assert_eq!(manual.see(-1_000.0), [""; 0]);
-    assert_eq!(manual.see(0.0), [""; 0]);
+    assert_eq!(manual.see_coming(-1_000.0), [""; 0]);
+    assert_eq!(manual.see_coming(0.0), [""; 0]);
+}
+
+#[test]
+fn who_has_another_job_passes_the_door_of_this_one_without_arriving() {
+    let mut placement = delivery();
+    placement.policy.auto_arrive = true;
+    let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
+    // Its driver has two, and goes to the other one first.
+    assert_eq!(play.see(10.0), [""; 0]);
+    play.wait(10 * SECOND);
+    assert_eq!(play.see(10.0), [""; 0], "also if it has to wait there");
+    play.wait(10 * SECOND);
+    assert_eq!(play.see_coming(10.0), ["arrive"], "the other one is done");
+    play.drive_to(OrderStatus::PickedUp);
+    play.drive_to(OrderStatus::InTransit);
+    for _ in 0..3 {
+        play.wait(10 * SECOND);
+        assert!(!play.see(5_000.0).contains(&"arrive"), "it was given another one");
+    }
+}
+
+#[test]
+fn only_who_is_surely_within_the_fence_arrives_and_not_where_it_was_corrected_to_just_now() {
+    let mut placement = ride();
+    placement.policy.auto_arrive = true;
+    let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
+    let alone = Some(VehicleKind::Moto);
+    assert_eq!(play.sees(1, play.position(4_000.0), alone, 0), [""; 0]);
+    assert_eq!(play.sees(1, play.position(20.0), alone, 1), [""; 0], "it may be corrected again");
+    assert_eq!(play.sees(1, play.position(120.0), alone, 1), [""; 0], "the band is not within");
+    assert_eq!(play.sees(1, play.position(90.0), alone, 1), ["arrive"]);
 }
 
 #[test]
@@ -608,17 +695,28 @@ fn goods_that_enter_the_fence_of_the_last_stop_arrive_if_the_rules_say_so() {
     let mut placement = Placement { stops, ..delivery() };
     placement.policy.auto_arrive = true;
     let mut play = Play::at(placement, OrderStatus::EnRoutePickup);
-    assert_eq!(play.see(0.0), ["arrive"]);
+    assert_eq!(play.see_coming(0.0), ["arrive"]);
     play.drive_to(OrderStatus::PickedUp);
     play.drive_to(OrderStatus::InTransit);
-    assert_eq!(play.see(2_000.0), [""; 0], "there is one before the last");
+    assert_eq!(play.see_coming(2_000.0), [""; 0], "there is one before the last");
     play.yes(driver(1), Command::ArriveStop {});
     play.yes(driver(1), Command::CompleteStop { proofs: vec![photo()] });
-    assert_eq!(play.see(4_700.0), [""; 0]);
-    assert_eq!(play.see(4_900.0), ["arrive"]);
+    assert_eq!(play.see_coming(4_700.0), [""; 0]);
+    let mut measured = play.clone();
+    assert_eq!(play.see_coming(4_900.0), [""; 0], "it may pass by");
+    play.wait(SECOND);
+    assert_eq!(play.see_coming(4_900.0), ["arrive"], "it has not");
     assert_eq!(play.status(), OrderStatus::AtDropoff);
-    assert_eq!(play.see(4_900.0), [""; 0], "once");
+    assert_eq!(play.see_coming(4_900.0), [""; 0], "once");
     assert!(play.ask(driver(1), Command::Arrive {}).is_err(), "it is there already");
+    let mut passes_at = |speed_mps| {
+        measured.wait(SECOND);
+        let position = Position { speed_mps: Some(speed_mps), ..measured.position(4_900.0) };
+        measured.sees(1, position, Some(VehicleKind::Moto), 0)
+    };
+    assert_eq!(passes_at(9.0), [""; 0]);
+    assert_eq!(passes_at(3.5), [""; 0], "however often it is seen");
+    assert_eq!(passes_at(1.0), ["arrive"]);
 }
 
 /// Driver 1 is seen that far east of the pickup, as accurately. What those who follow the order are told that it crossed.
@@ -626,8 +724,8 @@ fn crosses(play: &mut Play, east_m: f64, accuracy_m: f32) -> Option<(u8, StopKin
     let (driver, sampled_at) = (nth(1), play.now);
     let (at, accuracy_m) = (PICKUP.offset_m(east_m, 0.0), Some(accuracy_m));
     let position = Position { at, sampled_at, heading_deg: None, speed_mps: None, accuracy_m };
-    let (vehicle, run, is_anew) = (None, None, false);
-    let sighting = Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+    let (vehicle, run, n_corrected) = (None, None, 0);
+    let sighting = Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
     let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
     let mut crossed = play.order.see(&sighting, &around).passed_on.into_iter().filter_map(|it| {
         let Sight::Order(to, Sighting::Crossed { driver: who, stop, what, crossing, at }) = it
@@ -676,19 +774,20 @@ fn who_follows_it_is_told_when_its_driver_comes_and_goes_and_nothing_is_written_
 fn a_way_that_nobody_has_gone_is_not_measured() {
     let mut play = Play::at(ride(), OrderStatus::InProgress);
     play.see(20.0);
-    let mut see = |east_m: f64, is_anew| {
+    let mut see = |east_m: f64, n_corrected| {
         play.wait(10 * SECOND);
         let (driver, at, sampled_at) = (nth(1), PICKUP.offset_m(east_m, 0.0), play.now);
         let (heading_deg, speed_mps, accuracy_m) = (None, None, None);
         let position = Position { at, sampled_at, heading_deg, speed_mps, accuracy_m };
         let (vehicle, run) = (None, None);
-        let sighting = Sighting::DriverAt { driver, position, vehicle, run, is_anew };
+        let sighting = Sighting::DriverAt { driver, position, vehicle, run, n_corrected };
         let around = Context { id: play.id, by: SYSTEM, now: play.now, writes: Format::WRITES };
         play.order.see(&sighting, &around);
     };
-    see(120.0, false);
-    see(4_500.0, true);
-    see(4_600.0, false);
+    see(120.0, 0);
+    // It turned out to be 4.5 km away all along, and the sighting that said so first was lost.
+    see(4_600.0, 1);
+    see(4_700.0, 1);
     let early = Some("rider_asked".to_owned());
     play.yes(driver(1), Command::Finish { code: None, early_reason: early });
     assert!((219..=221).contains(&play.life().metered_m), "{}", play.life().metered_m);

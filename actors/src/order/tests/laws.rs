@@ -254,7 +254,8 @@ fn live(placement: Placement, steps: Vec<Step>) -> Play {
         if let Some(driver) = play.order.driver()
             && let Some(n) = (1..=3).find(|n| nth(*n) == driver)
         {
-            play.see_driver(n, step.east_m);
+            let alone = step.is_sensible.then_some(VehicleKind::Moto);
+            play.sees(n, play.position(step.east_m), alone, 0);
         }
         let by = match step.asker {
             0 | 1 => RIDER,

@@ -40,8 +40,8 @@ fn is_at_in(
         speed_mps: None,
         accuracy_m: None,
     };
-    let (driver, is_anew) = (nth(1), false);
-    sees(play, &Sighting::DriverAt { driver, position, vehicle, run, is_anew }).pop()
+    let (driver, n_corrected) = (nth(1), 0);
+    sees(play, &Sighting::DriverAt { driver, position, vehicle, run, n_corrected }).pop()
 }
 
 /// The same. The way whose duration the order then asks for.

@@ -2,10 +2,11 @@
 
 import type { Point } from "@outrider/client";
 
-/** `2026-11-30T06:30` in the viewer's time zone, as a field for a moment has it; empty for none. */
+/** `2026-11-30T06:30` in the viewer's time zone, as a field for a moment has it; empty for none, and for one that no calendar has. */
 export function localOf(at: number | null | undefined): string {
   if (at == null) return "";
   const [it, two] = [new Date(at), (n: number) => String(n).padStart(2, "0")];
+  if (Number.isNaN(it.getTime())) return "";
   return `${String(it.getFullYear()).padStart(4, "0")}-${two(it.getMonth() + 1)}-${two(it.getDate())}T${two(it.getHours())}:${two(it.getMinutes())}`;
 }
 

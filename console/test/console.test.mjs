@@ -492,9 +492,23 @@ test("what fields say is what the node is told, and what they cannot say stays a
   assert.equal(momentOf(localOf(at), at), at, "nobody has changed it");
   assert.equal(momentOf(localOf(at + 60_000), at), at - 12_345 + 60_000);
   assert.deepEqual([localOf(undefined), momentOf("", at)], ["", null]);
+  assert.deepEqual([localOf(9e15), momentOf("", 9e15)], ["", 9e15], "what no calendar has no field can say");
   assert.deepEqual(listOf(" zone-1, zone-2\n zone-3 "), ["zone-1", "zone-2", "zone-3"]);
   assert.deepEqual(pointOf(spotOf({ lat: -1.9441, lon: 30.0619 })), { lat: -1.9441, lon: 30.0619 });
   for (const text of ["", "-1.9", "-1,9 30,1", "1, 2, 3", "north, east"]) assert.equal(pointOf(text), null, text);
+});
+
+test("a moment that no calendar has is said to be none", async () => {
+  const { calendarDay, dayOf, moment, period, timeOfDay } = await modules.load("/src/words.ts");
+  for (const at of [9e15, Number.NaN]) assert.deepEqual([dayOf(at), moment(at), period(0, at), period(at, 0), timeOfDay(at), calendarDay("soon")], Array(6).fill("–"));
+  assert.match(moment(0), /19(69|70)/);
+});
+
+test("beside the map there is something to see of jobs, drivers and incidents", () => {
+  const id = (kind) => `${kind}-${"0".repeat(32)}`;
+  const kinds = ["order", "rescue", "driver", "incident", "rule", "template", "run", "rider", "zone"];
+  assert.deepEqual(kinds.filter((kind) => status.isDispatched(id(kind))), kinds.slice(0, 4));
+  assert.equal(status.isDispatched(null), false);
 });
 
 test("what is different is named leaf by leaf, and a list of plain values is one", async () => {

@@ -107,7 +107,7 @@ export const en = {
   "figures": "What this node counts", "figures.sessions": "Sessions here", "figures.awake": "Actors awake", "figures.commands": "Commands", "figures.frames": "Frames heard",
   "figures.commit": "Commit p50 / p99", "figures.silent": "This node does not tell what it counts.", "figures.effects": "Effects open",
 
-  "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster, rules, templates", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
+  "help.title": "Keyboard", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
   "keys.assign": "Assign or reassign", "keys.hold": "Hold or resume", "keys.priority": "Priority", "keys.cancel": "Cancel", "keys.follow": "Follow the driver", "keys.zoom": "Zoom; the whole city",
   "keys.help": "This list",
 

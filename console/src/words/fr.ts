@@ -106,7 +106,7 @@ export const fr: Words = {
   "figures": "Ce que compte ce nœud", "figures.sessions": "Sessions ici", "figures.awake": "Acteurs éveillés", "figures.commands": "Commandes", "figures.frames": "Trames reçues",
   "figures.commit": "Écriture p50 / p99", "figures.silent": "Ce nœud ne dit pas ce qu’il compte.", "figures.effects": "Effets ouverts",
 
-  "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe, règles, modèles", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
+  "help.title": "Clavier", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
   "keys.assign": "Attribuer ou réattribuer", "keys.hold": "Suspendre ou reprendre", "keys.priority": "Priorité", "keys.cancel": "Annuler", "keys.follow": "Suivre le chauffeur", "keys.zoom": "Échelle ; toute la ville",
   "keys.help": "Cette liste",
 

@@ -106,7 +106,7 @@ export const rw: Words = {
   "figures": "Ibyo iyi seriveri ibara", "figures.sessions": "Abahujwe hano", "figures.awake": "Abakinnyi bakangutse", "figures.commands": "Amategeko", "figures.frames": "Ubutumwa bwumviswe",
   "figures.commit": "Kwandika p50 / p99", "figures.silent": "Iyi seriveri ntivuga ibyo ibara.", "figures.effects": "Ibitararangira",
 
-  "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri, amategeko, ibyitegererezo", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
+  "help.title": "Mwandikisho", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
   "keys.assign": "Genera cyangwa hindura", "keys.hold": "Hagarika gato cyangwa komeza", "keys.priority": "Icyihutirwa", "keys.cancel": "Hagarika", "keys.follow": "Kurikira umushoferi", "keys.zoom": "Ingano; umujyi wose",
   "keys.help": "Uru rutonde",
 

@@ -17,6 +17,15 @@ export function momentOf(text: string, was?: number | null): number | null {
   return Number.isNaN(at) ? null : at;
 }
 
+/** Days of the week as the node names them, from Monday, the 0th, on. */
+export const WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
+export type Weekday = (typeof WEEKDAYS)[number];
+
+/** What was said `before`, with what fields say instead: not said at all, where that is undefined. What no field knows stays. */
+export function saidAnew<T extends object>(before: T | null | undefined, fields: { [Name in keyof T]?: T[Name] | undefined }): T {
+  return Object.fromEntries(Object.entries({ ...before, ...fields }).filter(([, value]) => value !== undefined)) as unknown as T;
+}
+
 /** What stands between spaces and commas. */
 export function listOf(text: string): string[] {
   return text.split(/[\s,]+/).filter((it) => it !== "");

@@ -454,7 +454,7 @@ test("of a cluster, what an older node leaves out is none", async () => {
 });
 
 test("a good answer is not forgotten for a refusal that will pass, and for one that will not it is", async () => {
-  const { latestOf } = await modules.load("/src/rest.ts");
+  const { isPassing, latestOf } = await modules.load("/src/rest.ts");
   const good = latestOf(null, { ok: 1 }, 10);
   const unavailable = { refused: { code: "unavailable", message: "no answer" } };
   assert.deepEqual(latestOf(good, unavailable, 20), { answer: { ok: 1 }, at: 10, missed: unavailable.refused });
@@ -462,6 +462,7 @@ test("a good answer is not forgotten for a refusal that will pass, and for one t
   const forbidden = { refused: { code: "forbidden", message: "not yours" } };
   assert.deepEqual(latestOf(good, forbidden, 20).answer, forbidden);
   assert.deepEqual(latestOf(null, unavailable, 20).answer, unavailable, "there is nothing better");
+  assert.deepEqual([unavailable, forbidden].map(({ refused }) => isPassing(refused)), [true, false]);
 });
 
 test("a change says as of which version it is meant, and by which key a repeat is known", async () => {
@@ -522,6 +523,15 @@ test("what is different is named leaf by leaf, and a list of plain values is one
   assert.deepEqual(differences(before, before), []);
   assert.equal(fieldOf(["teleports", "1", "teleported_to"]), "Teleports · 2 · Teleported to");
   assert.deepEqual([plain(["hold_ms"], 1500), plain(["priority"], 7), plain(["learned_ways"], false), plain(["offer"], "feed"), plain(["gone"], undefined)], ["1.5", "7", "no", "Drivers choose", "–"]);
+  const order = { weekdays: ["monday", "sunday"], orders: [{ payment: "on_completion", pickup_proof: ["pin", "id_document"], needs: { vehicles: ["tow_truck"], skills: ["ramp"] } }], kinds: ["ride", "rescue"] };
+  assert.deepEqual(differences({}, order).map(({ path, is }) => plain(path, is)), ["Mon, Sun", "When done", "PIN, Identity document", "Tow truck", "ramp", "Ride, Rescue"]);
+});
+
+test("of two words the later counts, and a status that says nothing of staff's own does not hide it", async () => {
+  const { latestOf, phaseOf } = await modules.load("/src/views/editing.tsx");
+  const said = (version, by) => ({ version, by });
+  assert.deepEqual([latestOf(said(1, "asked"), said(2, "changed")), latestOf(said(2, "asked"), said(2, "changed")), latestOf(said(1, "asked"), null)].map(({ by }) => by), ["changed", "asked", "asked"]);
+  assert.deepEqual([phaseOf({ status: "due", phase: "paused" }), phaseOf({ status: "over" })], ["paused", "over"]);
 });
 
 test("a rule that nobody has changed in its fields says what it did, and one that is new only what is filled in", async () => {
@@ -531,6 +541,9 @@ test("a rule that nobody has changed in its fields says what it did, and one tha
   assert.deepEqual(termsOf(draftOf(terms), terms), terms);
   assert.deepEqual(termsOf({ ...draftOf(terms), from: "", numbers: { hold_ms: "2.5" } }, terms).changes, { offer: "sequential", tiers_m: [1000, 3000, 8000], learned_ways: false, hold_ms: 2500 });
   assert.deepEqual(termsOf({ ...draftOf(null), name: " quiet hour " }, null), { name: "quiet hour", priority: 0, changes: {} });
+  const newer = { ...terms, colour: "red", changes: { ...changes, patience_ms: 1, weights: { ...changes.weights, moon_ms: 2 } } };
+  assert.deepEqual(termsOf(draftOf(newer), newer), newer, "what only a newer node knows of stays");
+  assert.deepEqual(termsOf({ ...draftOf(newer), numbers: {}, tiers: "", offer: "", learned: "" }, newer).changes, { patience_ms: 1, weights: { moon_ms: 2 } });
 });
 
 test("a driver's shifts are said anew as they stand, without those that are over or taken away", async () => {

@@ -212,7 +212,7 @@ export const en = {
   "nav.rules": "Rules", "title.rule": "Rule {id}", "stands.set": "Set", "stands.over": "Over", "stands.removed": "Removed",
   "edit.change": "Change", "edit.remove": "Remove", "edit.save": "Save", "edit.made_at": "Made", "edit.changed_at": "Changed", "edit.zones_here": "Around the middle of the map:",
   "edit.overtaken": "Somebody was first. Since you looked, this has changed:", "edit.reload": "Go on from what it is now", "edit.same": "Nothing that is shown here.",
-  "edit.what": "What", "edit.was": "Was", "edit.is": "Is now",
+  "edit.what": "What", "edit.was": "Was", "edit.is": "Is now", "edit.like": "As in: {like}", "edit.id": "{kind}-, and 32 hexadecimal digits",
   "rules.admins": "Rules are for admins", "rules.admins.says": "How drivers are found, and for which jobs otherwise, admins say. What a job was placed under is in its trace.",
   "rules.none": "There are none: drivers are found as the preset has it.", "rules.new": "New rule", "rules.remove": "Remove this rule?", "rules.for": "For which jobs", "rules.when": "When",
   "rules.in_force": "In force", "rules.to_come": "To come", "rules.all_work": "all work", "rules.everywhere": "everywhere", "rules.zones": "zones: {n}", "rules.from": "from {at}", "rules.always": "always",

@@ -211,7 +211,7 @@ export const fr: Words = {
   "nav.rules": "Règles", "title.rule": "Règle {id}", "stands.set": "Posé", "stands.over": "Terminé", "stands.removed": "Retiré",
   "edit.change": "Modifier", "edit.remove": "Retirer", "edit.save": "Enregistrer", "edit.made_at": "Créé", "edit.changed_at": "Modifié", "edit.zones_here": "Autour du centre de la carte :",
   "edit.overtaken": "Quelqu’un vous a devancé. Depuis que vous regardez, ceci a changé :", "edit.reload": "Repartir de l’état actuel", "edit.same": "Rien de ce qui est montré ici.",
-  "edit.what": "Quoi", "edit.was": "Était", "edit.is": "Est",
+  "edit.what": "Quoi", "edit.was": "Était", "edit.is": "Est", "edit.like": "Par exemple : {like}", "edit.id": "{kind}-, puis 32 chiffres hexadécimaux",
   "rules.admins": "Les règles sont réservées aux administrateurs", "rules.admins.says": "Comment les chauffeurs sont trouvés, et pour quelles missions autrement, les administrateurs le disent. Sous quelle règle une mission a été passée est dans sa trace.",
   "rules.none": "Il n’y en a pas : les chauffeurs sont trouvés comme le préréglage le dit.", "rules.new": "Nouvelle règle", "rules.remove": "Retirer cette règle ?", "rules.for": "Pour quelles missions", "rules.when": "Quand",
   "rules.in_force": "En vigueur", "rules.to_come": "À venir", "rules.all_work": "tout travail", "rules.everywhere": "partout", "rules.zones": "zones : {n}", "rules.from": "dès le {at}", "rules.always": "toujours",

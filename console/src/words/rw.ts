@@ -211,7 +211,7 @@ export const rw: Words = {
   "nav.rules": "Amategeko", "title.rule": "Itegeko {id}", "stands.set": "Byashyizweho", "stands.over": "Byarangiye", "stands.removed": "Byavanyweho",
   "edit.change": "Hindura", "edit.remove": "Vanaho", "edit.save": "Bika", "edit.made_at": "Byakozwe", "edit.changed_at": "Byahinduwe", "edit.zones_here": "Hafi yo hagati h’ikarita:",
   "edit.overtaken": "Hari uwakubanjirije. Kuva warebye, ibi byarahindutse:", "edit.reload": "Komereza ku biriho ubu", "edit.same": "Nta na kimwe mu bigaragara hano.",
-  "edit.what": "Iki", "edit.was": "Byari", "edit.is": "Ubu",
+  "edit.what": "Iki", "edit.was": "Byari", "edit.is": "Ubu", "edit.like": "Urugero: {like}", "edit.id": "{kind}-, n’imibare 32",
   "rules.admins": "Amategeko ni ay’abayobozi", "rules.admins.says": "Uko abashoferi bashakwa, n’akazi bihindukiraho, bivugwa n’abayobozi. Itegeko akazi kahawe riri mu mateka y’uguhuza kwako.",
   "rules.none": "Nta ryo: abashoferi bashakwa nk’uko bisanzwe.", "rules.new": "Itegeko rishya", "rules.remove": "Kuvanaho iri tegeko?", "rules.for": "Akazi bireba", "rules.when": "Ryari",
   "rules.in_force": "Rirakurikizwa", "rules.to_come": "Rizaza", "rules.all_work": "akazi kose", "rules.everywhere": "hose", "rules.zones": "uturere: {n}", "rules.from": "guhera {at}", "rules.always": "buri gihe",

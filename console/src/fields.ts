@@ -31,6 +31,11 @@ export function listOf(text: string): string[] {
   return text.split(/[\s,]+/).filter((it) => it !== "");
 }
 
+/** The same list, or undefined of none: so it is not said. */
+export function some<T>(list: T[]): T[] | undefined {
+  return list.length === 0 ? undefined : list;
+}
+
 /** What a field for a place may say: `-1.9441, 30.0619`, degrees north and east. */
 export const SPOT = "\\s*-?\\d+(\\.\\d+)?\\s*,\\s*-?\\d+(\\.\\d+)?\\s*";
 

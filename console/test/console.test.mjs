@@ -55,6 +55,13 @@ test("a full board in several frames is one board", () => {
   assert.deepEqual([...board.marks.keys()], ["driver-1", "driver-2"]);
 });
 
+test("a driver whose device is not believed is marked, and no other", () => {
+  const board = known();
+  const [{ driver: it }] = [driver("driver-2")];
+  board.apply(frame(8, [{ driver: { ...it, doubted: true } }]));
+  assert.deepEqual(["driver-1", "driver-2"].map((id) => board.driver(id).isDoubted), [false, true]);
+});
+
 test("a diff changes and removes", () => {
   const board = known();
   board.apply(frame(8, [driver("driver-2", "busy")], { gone: ["driver-1"] }));
@@ -561,6 +568,11 @@ test("a template that nobody has changed in its fields says what it did, and its
   const plain = { rider: "rider-2", from: order.to, to: order.from, payment: "cash", needs: {} };
   const terms = { name: "round", preset: "reskflow", orders: [order, plain], weekdays: ["sunday", "monday"], at: "06:30", lead_min: 90, from: "2026-12-01", until: "2027-06-30", except: ["2026-12-25"], driver: "driver-1" };
   assert.deepEqual(termsOf(draftOf(terms), terms), terms);
+  const newer = { ...terms, colour: "red", orders: [plain, { ...order, fragile: true, needs: { ...needs, wings: 2 }, from: { ...order.from, floor: 3 } }] };
+  assert.deepEqual(termsOf(draftOf(newer), newer), newer, "what only a newer node knows of stays");
+  const [first, second] = draftOf(newer).orders;
+  assert.deepEqual(termsOf({ ...draftOf(newer), orders: [second, first] }, newer).orders, [newer.orders[1], newer.orders[0]], "wherever it is moved to");
+  assert.notEqual(first.key, second.key);
   const fresh = termsOf({ ...draftOf(null), name: "new" }, null);
   assert.deepEqual([fresh.orders.length, fresh.weekdays.length, fresh.lead_min, Object.keys(fresh).sort()], [2, 5, 60, ["at", "lead_min", "name", "orders", "weekdays"]]);
   assert.deepEqual([0, 120, -210, 345].map(clockOf), ["UTC", "UTC+2", "UTC−3:30", "UTC+5:45"]);

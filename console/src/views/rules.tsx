@@ -5,7 +5,7 @@ import { useReducer, useState } from "preact/hooks";
 import type { JobId, OfferPolicy, WorkKind } from "@outrider/client";
 import { go, useApp } from "../app.js";
 import { jobId } from "../board.js";
-import { listOf, localOf, momentOf, saidAnew } from "../fields.js";
+import { listOf, localOf, momentOf, saidAnew, some } from "../fields.js";
 import type { Answer } from "../rest.js";
 import { Loading, Pill, Refusal, described } from "../ui.js";
 import { moment, number, span, t, timeOfDay, word } from "../words.js";
@@ -190,18 +190,17 @@ export function termsOf(draft: Draft, before: RuleTerms | null): RuleTerms {
   const figures = <Name extends Figure>(of: readonly Bounded<Name>[]): Record<Name, number | undefined> => (
     Object.fromEntries(of.map(([name]) => [name, figure(name)])) as Record<Name, number | undefined>
   );
-  const [zones, tiers] = [listOf(draft.zones), listOf(draft.tiers).map(Number)];
   const weights = saidAnew<Weights>(before?.changes.weights, figures(WEIGHING));
   return saidAnew<RuleTerms>(before, {
     name: draft.name.trim(),
-    zones: zones.length === 0 ? undefined : zones,
-    kinds: draft.kinds.length === 0 ? undefined : draft.kinds,
+    zones: some(listOf(draft.zones)),
+    kinds: some(draft.kinds),
     from: momentOf(draft.from, before?.from) ?? undefined,
     until: momentOf(draft.until, before?.until) ?? undefined,
     priority: Number(draft.priority),
     changes: saidAnew<RuleChanges>(before?.changes, {
       offer: draft.offer === "" ? undefined : draft.offer as OfferPolicy,
-      tiers_m: tiers.length === 0 ? undefined : tiers,
+      tiers_m: some(listOf(draft.tiers).map(Number)),
       learned_ways: draft.learned === "" ? undefined : draft.learned === "yes",
       weights: Object.keys(weights).length === 0 ? undefined : weights,
       ...figures(OFFERING),

@@ -67,6 +67,7 @@ export const en = {
   "driver.blocked": "Blocked", "driver.offers": "Considers", "driver.why": "Why no offers", "driver.why_now": "Just now nothing can be offered:",
   "driver.why_nothing": "Nothing keeps offers away just now.", "driver.why_jobs": "Since {since}, rounds looked at {jobs} jobs around it, and proposed it for {proposed}.",
   "driver.made": "Offers lately", "driver.made_none": "It was offered nothing lately.",
+  "driver.doubted": "Positions doubted", "driver.doubted_says": "Of late its device has said too often that it is where it cannot be, or where it is not.",
 
   "act": "Actions", "act.assign": "Assign", "act.reassign": "Reassign", "act.handover": "Hand over", "act.unassign": "Take from driver", "act.hold": "Hold", "act.resume": "Resume", "act.priority": "Priority",
   "act.cancel": "Cancel job", "act.block": "Keep apart", "act.force": "Force", "act.ack": "I see to it", "act.escalate": "Escalate", "act.resolve": "Resolve", "act.check": "Checklist",
@@ -228,7 +229,7 @@ export const en = {
   "field.refusal_ms": "Declines everything (s)", "field.excess_ms": "Each vehicle too large (s)", "field.fairness_ms": "Always had work (s)", "field.turn_ms": "Heads the other way (s)",
 
   "shifts": "Shifts", "shifts.none": "It has none this week, and needs none to work.", "shifts.none_demanded": "It has none this week, and needs one to work.", "shifts.add": "Add a shift", "shifts.remove": "Take this shift away?",
-  "shifts.remove.one": "Remove {at}", "shifts.later": "Later than in a week: {n}", "shifts.week": "This week only", "shifts.no_shows": "Did not come", "shifts.works_until": "May work until", "shifts.outside": "Outside shifts",
+  "shifts.gone": "It is there no more: somebody has moved it, or taken it away.", "shifts.remove.one": "Remove {at}", "shifts.later": "Later than in a week: {n}", "shifts.week": "This week only", "shifts.no_shows": "Did not come", "shifts.works_until": "May work until", "shifts.outside": "Outside shifts",
   "shifts.zone": "Zone where it is to be (empty: anywhere)", "shifts.anywhere": "anywhere", "turnout.awaited": "Awaited", "turnout.came": "Came", "turnout.missed": "Did not come", "turnout.excused": "Excused",
   "act.allow_off_shift": "Let work outside shifts", "act.allow_off_shift.says": "It may be on duty in none of its shifts for so long. Said again, the last word counts.",
   "act.revoke_off_shift": "No longer let work outside shifts", "act.revoke_off_shift.says": "In no shift it takes nothing new, ends what it has, and goes off duty.",

@@ -50,6 +50,8 @@ pub const RULES_MAX: usize = 256;
 pub const ZONES_MAX: usize = 64;
 /// The strongest there is.
 pub const PRIORITY_MAX: u16 = 1_000;
+/// The last moment one may name, the end of the year 9999: not all who show moments can show a later one.
+pub const LATEST: Timestamp = Timestamp(253_402_300_799_999);
 /// The status of one that is set, in lists: it is in force, or will be.
 pub const SET: &str = "set";
 /// The status of one whose end has come.
@@ -227,6 +229,9 @@ pub fn check(terms: &RuleTerms) -> Result<(), Refusal> {
     require(n_zones == zones.len(), "zones", "each once")?;
     let n_kinds = kinds.iter().collect::<BTreeSet<_>>().len();
     require(n_kinds == kinds.len(), "kinds", "each once")?;
+    let is_shown = |it: &Option<Timestamp>| it.is_none_or(|it| it <= LATEST);
+    require(is_shown(from), "from", "in the year 9999 at the latest")?;
+    require(is_shown(until), "until", "in the year 9999 at the latest")?;
     let has_time = from.zip(*until).is_none_or(|(from, until)| from < until);
     require(has_time, "until", "later than `from`")?;
     require(*priority <= PRIORITY_MAX, "priority", "1,000 at most")?;

@@ -24,7 +24,10 @@ use crate::{
 };
 use protocol::{
     CommandId, Date, OrderId, Principal, RunId, TemplateId, Timestamp, TokenId,
-    template::{DayOutcome, NextDay, Placing, TemplateDay, TemplateTerms, TemplateView},
+    template::{
+        DayOutcome, NextDay, Placing, TemplateDay, TemplatePhase as Phase, TemplateTerms,
+        TemplateView,
+    },
     view::Mark,
     work::PaymentTiming,
 };
@@ -361,15 +364,6 @@ pub struct Making {
     why: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Phase {
-    #[default]
-    Set,
-    Paused,
-    Removed,
-}
-
 impl Making {
     /// The command that places the `nth` of its orders: the same, whoever does it and however often.
     pub fn order_command(&self, of: TemplateId, nth: u8) -> CommandId {
@@ -469,6 +463,7 @@ impl Template {
             id,
             version: self.nth,
             status: self.status().to_owned(),
+            phase: Some(self.phase),
             template: said.terms.clone(),
             utc_offset_min: said.utc_offset_min,
             next: next.map(|(day, due)| NextDay { day, placed_at: said.begins(due), due }),

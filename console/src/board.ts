@@ -16,6 +16,8 @@ export interface DriverMark {
   /** Ids in display form. */
   jobs: string[];
   vehicle: string | null;
+  /** Has its device said too often of late that it is where it cannot be? */
+  isDoubted: boolean;
 }
 
 export interface JobMark {
@@ -190,8 +192,8 @@ export function wireJob(id: string): JobId {
 /** A mark as this console knows it; null if it is of a newer node. */
 export function markOf(tagged: WireMark): Mark | null {
   if ("driver" in tagged) {
-    const { id, at, status, jobs, vehicle } = tagged.driver;
-    return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null };
+    const { id, at, status, jobs, vehicle, doubted = false } = tagged.driver;
+    return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null, isDoubted: doubted };
   }
   if ("order" in tagged) {
     const { id, kind, status, pickup, dropoff, driver } = tagged.order;

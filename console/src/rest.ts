@@ -10,6 +10,11 @@ export type Answer<T> = { ok: T } | { refused: Refused };
 /** Refusals that a later try may not meet: what is known meanwhile is old, and not wrong. */
 const PASSING: readonly Code[] = ["unavailable", "busy", "rate_limited", "draining", "internal"];
 
+/** Is it one of those? */
+export function isPassing({ code }: Refused): boolean {
+  return PASSING.includes(code);
+}
+
 /** What is known of something that is asked for again and again. */
 export interface Latest<T> {
   answer: Answer<T>;
@@ -21,7 +26,7 @@ export interface Latest<T> {
 
 /** What is known once `answer` has come: a good answer is not forgotten for one that will pass. */
 export function latestOf<T>(before: Latest<T> | null, answer: Answer<T>, at: number): Latest<T> {
-  const isKept = before !== null && "ok" in before.answer && "refused" in answer && PASSING.includes(answer.refused.code);
+  const isKept = before !== null && "ok" in before.answer && "refused" in answer && isPassing(answer.refused);
   return isKept ? { ...before, missed: answer.refused } : { answer, at, missed: null };
 }
 

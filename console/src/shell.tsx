@@ -8,13 +8,22 @@ import type { Asked, Live, Trust } from "./live.js";
 import { Search } from "./search.js";
 import { SignIn } from "./sign_in.js";
 import { Sos, who } from "./sos.js";
+import { isDispatched } from "./status.js";
 import { choice, choose, type Choice } from "./theme.js";
 import { Dialog, Icon, IconButton, Refusal, described, said, useKeys, type IconName } from "./ui.js";
 import { Dispatch } from "./views/dispatch.js";
 import { LANGUAGES, currentLanguage, missingLanguage, speak, t, timeOfDay, type Key, type Language } from "./words.js";
 
-/** `isFor` says who is led there; without it, everybody. */
-const VIEWS: readonly { view: View; icon: IconName; label: Key; key: string; isFor?: (live: Live) => boolean }[] = [
+interface Place {
+  view: View;
+  icon: IconName;
+  label: Key;
+  key: string;
+  /** Says who is led there; without it, everybody. */
+  isFor?: (live: Live) => boolean;
+}
+
+const VIEWS: readonly Place[] = [
   { view: "dispatch", icon: "map", label: "nav.dispatch", key: "1" },
   { view: "actors", icon: "actor", label: "nav.actors", key: "2" },
   { view: "cluster", icon: "cluster", label: "nav.cluster", key: "3" },
@@ -41,8 +50,8 @@ export function Shell(): JSX.Element {
   }, [live.trust]);
 
   const views = VIEWS.filter(({ isFor }) => isFor === undefined || isFor(live));
-  /** Whom one looks at goes along to where everybody is looked at. */
-  const lead = (to: View): void => go(to, to === "dispatch" || to === "actors" ? id : null);
+  /** Whom one looks at goes along to where everybody is looked at, and to the map if there is something to see of it there. */
+  const lead = (to: View): void => go(to, to === "actors" || to === "dispatch" && isDispatched(id) ? id : null);
   useKeys((event) => {
     if (event.key === "?") setHelpOpen(true);
     const chosen = views.find(({ key }) => key === event.key);
@@ -80,7 +89,7 @@ export function Shell(): JSX.Element {
       <Old />
       <Toasts />
       {token.isWanted ? <SignIn reason={live.reason} /> : null}
-      {isHelpOpen ? <Help onClose={() => setHelpOpen(false)} /> : null}
+      {isHelpOpen ? <Help views={views} onClose={() => setHelpOpen(false)} /> : null}
       <Announcer trust={live.trust} />
     </div>
   );
@@ -207,17 +216,20 @@ function Toast({ asked }: { asked: Asked }): JSX.Element {
 }
 
 const KEYS: readonly [string, Key][] = [
-  ["1 2 3 4 5", "keys.views"], ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
+  ["/", "keys.search"], ["j k ↑ ↓", "keys.move"], ["Enter", "keys.open"], ["Esc", "keys.close"],
   ["a", "keys.assign"], ["h", "keys.hold"], ["p", "keys.priority"], ["m", "keys.message"], ["x", "keys.cancel"], ["f", "keys.follow"],
   ["+ − 0", "keys.zoom"], ["?", "keys.help"],
 ];
 
-function Help({ onClose }: { onClose: () => void }): JSX.Element {
+function Help({ views, onClose }: { views: readonly Place[]; onClose: () => void }): JSX.Element {
+  const rows: (readonly [keys: string, says: string])[] = [
+    [views.map(({ key }) => key).join(" "), views.map(({ label }) => t(label)).join(", ")], ...KEYS.map(([keys, says]) => [keys, t(says)] as const),
+  ];
   return (
     <Dialog title={t("help.title")} onClose={onClose}>
       <dl class="keys">
-        {KEYS.map(([keys, says]) => (
-          <div key={keys}><dt>{keys.split(" ").map((key) => <kbd key={key}>{key}</kbd>)}</dt><dd>{t(says)}</dd></div>
+        {rows.map(([keys, says]) => (
+          <div key={keys}><dt>{keys.split(" ").map((key) => <kbd key={key}>{key}</kbd>)}</dt><dd>{says}</dd></div>
         ))}
       </dl>
     </Dialog>

@@ -80,6 +80,11 @@ export function kindOf(id: unknown): Kind | null {
   return (/^(order|rescue|driver|rider|incident|revocation|zone|run|rule|template)-[0-9a-f]{32}$/.exec(String(id))?.[1] as Kind | undefined) ?? null;
 }
 
+/** Is there something to see of it beside the map? */
+export function isDispatched(id: unknown): boolean {
+  return ["order", "rescue", "driver", "incident"].includes(kindOf(id) ?? "");
+}
+
 /** The part of an id that tells it from its neighbours: ids begin with the time. */
 export function short(id: string): string {
   return id.slice(-6);

@@ -148,11 +148,13 @@ export function said({ code, message }: Refused): string {
   return `${word("code", code)}: ${message}`;
 }
 
-/** A dialog that takes the keyboard until it is closed. */
-export function Dialog({ title, onClose, children, class: extra = "" }: {
-  title: string; onClose: () => void; children: ComponentChildren; class?: string;
+/** A dialog that takes the keyboard until it is closed. A press beside it closes it too, unless it `isWide`: what has so many fields nobody fills in twice. */
+export function Dialog({ title, onClose, children, isWide = false, class: extra = "" }: {
+  title: string; onClose: () => void; children: ComponentChildren; isWide?: boolean; class?: string;
 }): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
+  // Whoever marks what a field says and lets go beside the dialog has not pressed there.
+  const beganBeside = useRef(false);
   // From the moment it is there: what is typed meanwhile would be keys for what lies below.
   useLayoutEffect(() => {
     const [dialog, before] = [ref.current!, document.activeElement as HTMLElement | null];
@@ -163,9 +165,16 @@ export function Dialog({ title, onClose, children, class: extra = "" }: {
       if (before?.isConnected) before.focus({ preventScroll: true });
     };
   }, []);
+  // A browser closes it when Escape is pressed twice, whatever is said to that; whether it is closed is for whoever opened it.
+  const closed = (): void => {
+    if (ref.current === null) return;
+    ref.current.showModal();
+    onClose();
+  };
   return (
-    <dialog ref={ref} class={`dialog ${extra}`} aria-label={title} onCancel={(event) => { event.preventDefault(); onClose(); }}
-      onClick={(event) => event.target === ref.current && onClose()}>
+    <dialog ref={ref} class={`dialog ${isWide ? "is-wide" : extra}`} aria-label={title} onCancel={(event) => { event.preventDefault(); onClose(); }} onClose={closed}
+      onPointerDown={(event) => { beganBeside.current = event.target === ref.current; }}
+      onClick={(event) => !isWide && beganBeside.current && event.target === ref.current && onClose()}>
       <div class="dialog-body">
         <header><h2>{title}</h2><IconButton icon="close" label={t("close")} onClick={onClose} /></header>
         {children}
@@ -229,8 +238,8 @@ export function useKeys(pressed: (event: KeyboardEvent) => void, isListening = t
   }, [isListening]);
 }
 
-/** Is the keyboard writing text just now? */
+/** Is the keyboard writing text just now, or some dialog's? That keeps it also while nothing in it has the focus, as when its button was disabled. */
 function isTyping(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
-  return event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog") !== null;
+  return event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select") !== null || document.querySelector("dialog[open]") !== null;
 }

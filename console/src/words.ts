@@ -18,6 +18,8 @@ export const LANGUAGES: Record<Language, string> = { en: "English", fr: "França
 const KEY = "outrider.language";
 /** Nobody looks at an empty page for longer, only to read it in another language. */
 const PATIENCE_MS = 6_000;
+/** What is said instead of a moment that no calendar has. */
+const NO_MOMENT = "–";
 
 /** In which groups a state's names are looked for, by the field that they are of. Elsewhere the same name may mean something else. */
 const NAMED_BY: Readonly<Record<string, readonly (keyof Named)[]>> = {
@@ -116,28 +118,28 @@ export function percent(share: number): string {
 /** `14:03:27` in the viewer's time zone, as their language writes it, and without halves of a day. */
 export function timeOfDay(at: number): string {
   if (clock?.language !== language) clock = { language, format: new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) };
-  return clock.format.format(at);
+  return dated(clock.format, at);
 }
 
 /** `3 Dec 2026` in the viewer's time zone, as their language writes it. */
 export function dayOf(at: number): string {
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(at);
+  return dated(new Intl.DateTimeFormat(language, { dateStyle: "medium" }), at);
 }
 
 /** `30 Nov 2026, 06:00` in the viewer's time zone. */
 export function moment(at: number): string {
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" }).format(at);
+  return dated(new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" }), at);
 }
 
 /** `Mon, 30 Nov, 06:00 – 14:00` in the viewer's time zone. */
 export function period(from: number, until: number): string {
   const format = new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  return format.formatRange(from, until);
+  return isMoment(from) && isMoment(until) ? format.formatRange(from, until) : NO_MOMENT;
 }
 
 /** `Mon, 30 Nov 2026`: of a day of the calendar, such as `2026-11-30`, wherever it is. */
 export function calendarDay(day: string): string {
-  return new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" }).format(Date.parse(day));
+  return dated(new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" }), Date.parse(day));
 }
 
 /** `Mon`: what the `nth` day of a week is called, from Monday, the 0th, on. */
@@ -169,6 +171,15 @@ export function around(eta: Eta, passedMs: number): string {
 /** `340 m`, `2.1 km`. */
 export function metres(m: number): string {
   return m < 950 ? `${Math.round(m / 10) * 10} m` : `${number(m / 1000, 1)} km`;
+}
+
+/** A moment as a format has it, or that it is none: of those beyond all calendars formats throw. */
+function dated(format: Intl.DateTimeFormat, at: number): string {
+  return isMoment(at) ? format.format(at) : NO_MOMENT;
+}
+
+function isMoment(at: number): boolean {
+  return !Number.isNaN(new Date(at).getTime());
 }
 
 /** The same, unless it takes too long. */

@@ -55,6 +55,13 @@ test("a full board in several frames is one board", () => {
   assert.deepEqual([...board.marks.keys()], ["driver-1", "driver-2"]);
 });
 
+test("a driver whose device is not believed is marked, and no other", () => {
+  const board = known();
+  const [{ driver: it }] = [driver("driver-2")];
+  board.apply(frame(8, [{ driver: { ...it, doubted: true } }]));
+  assert.deepEqual(["driver-1", "driver-2"].map((id) => board.driver(id).isDoubted), [false, true]);
+});
+
 test("a diff changes and removes", () => {
   const board = known();
   board.apply(frame(8, [driver("driver-2", "busy")], { gone: ["driver-1"] }));
@@ -454,7 +461,7 @@ test("of a cluster, what an older node leaves out is none", async () => {
 });
 
 test("a good answer is not forgotten for a refusal that will pass, and for one that will not it is", async () => {
-  const { latestOf } = await modules.load("/src/rest.ts");
+  const { isPassing, latestOf } = await modules.load("/src/rest.ts");
   const good = latestOf(null, { ok: 1 }, 10);
   const unavailable = { refused: { code: "unavailable", message: "no answer" } };
   assert.deepEqual(latestOf(good, unavailable, 20), { answer: { ok: 1 }, at: 10, missed: unavailable.refused });
@@ -462,6 +469,7 @@ test("a good answer is not forgotten for a refusal that will pass, and for one t
   const forbidden = { refused: { code: "forbidden", message: "not yours" } };
   assert.deepEqual(latestOf(good, forbidden, 20).answer, forbidden);
   assert.deepEqual(latestOf(null, unavailable, 20).answer, unavailable, "there is nothing better");
+  assert.deepEqual([unavailable, forbidden].map(({ refused }) => isPassing(refused)), [true, false]);
 });
 
 test("a change says as of which version it is meant, and by which key a repeat is known", async () => {
@@ -492,9 +500,23 @@ test("what fields say is what the node is told, and what they cannot say stays a
   assert.equal(momentOf(localOf(at), at), at, "nobody has changed it");
   assert.equal(momentOf(localOf(at + 60_000), at), at - 12_345 + 60_000);
   assert.deepEqual([localOf(undefined), momentOf("", at)], ["", null]);
+  assert.deepEqual([localOf(9e15), momentOf("", 9e15)], ["", 9e15], "what no calendar has no field can say");
   assert.deepEqual(listOf(" zone-1, zone-2\n zone-3 "), ["zone-1", "zone-2", "zone-3"]);
   assert.deepEqual(pointOf(spotOf({ lat: -1.9441, lon: 30.0619 })), { lat: -1.9441, lon: 30.0619 });
   for (const text of ["", "-1.9", "-1,9 30,1", "1, 2, 3", "north, east"]) assert.equal(pointOf(text), null, text);
+});
+
+test("a moment that no calendar has is said to be none", async () => {
+  const { calendarDay, dayOf, moment, period, timeOfDay } = await modules.load("/src/words.ts");
+  for (const at of [9e15, Number.NaN]) assert.deepEqual([dayOf(at), moment(at), period(0, at), period(at, 0), timeOfDay(at), calendarDay("soon")], Array(6).fill("–"));
+  assert.match(moment(0), /19(69|70)/);
+});
+
+test("beside the map there is something to see of jobs, drivers and incidents", () => {
+  const id = (kind) => `${kind}-${"0".repeat(32)}`;
+  const kinds = ["order", "rescue", "driver", "incident", "rule", "template", "run", "rider", "zone"];
+  assert.deepEqual(kinds.filter((kind) => status.isDispatched(id(kind))), kinds.slice(0, 4));
+  assert.equal(status.isDispatched(null), false);
 });
 
 test("what is different is named leaf by leaf, and a list of plain values is one", async () => {
@@ -508,6 +530,15 @@ test("what is different is named leaf by leaf, and a list of plain values is one
   assert.deepEqual(differences(before, before), []);
   assert.equal(fieldOf(["teleports", "1", "teleported_to"]), "Teleports · 2 · Teleported to");
   assert.deepEqual([plain(["hold_ms"], 1500), plain(["priority"], 7), plain(["learned_ways"], false), plain(["offer"], "feed"), plain(["gone"], undefined)], ["1.5", "7", "no", "Drivers choose", "–"]);
+  const order = { weekdays: ["monday", "sunday"], orders: [{ payment: "on_completion", pickup_proof: ["pin", "id_document"], needs: { vehicles: ["tow_truck"], skills: ["ramp"] } }], kinds: ["ride", "rescue"] };
+  assert.deepEqual(differences({}, order).map(({ path, is }) => plain(path, is)), ["Mon, Sun", "When done", "PIN, Identity document", "Tow truck", "ramp", "Ride, Rescue"]);
+});
+
+test("of two words the later counts, and a status that says nothing of staff's own does not hide it", async () => {
+  const { latestOf, phaseOf } = await modules.load("/src/views/editing.tsx");
+  const said = (version, by) => ({ version, by });
+  assert.deepEqual([latestOf(said(1, "asked"), said(2, "changed")), latestOf(said(2, "asked"), said(2, "changed")), latestOf(said(1, "asked"), null)].map(({ by }) => by), ["changed", "asked", "asked"]);
+  assert.deepEqual([phaseOf({ status: "due", phase: "paused" }), phaseOf({ status: "over" })], ["paused", "over"]);
 });
 
 test("a rule that nobody has changed in its fields says what it did, and one that is new only what is filled in", async () => {
@@ -517,6 +548,9 @@ test("a rule that nobody has changed in its fields says what it did, and one tha
   assert.deepEqual(termsOf(draftOf(terms), terms), terms);
   assert.deepEqual(termsOf({ ...draftOf(terms), from: "", numbers: { hold_ms: "2.5" } }, terms).changes, { offer: "sequential", tiers_m: [1000, 3000, 8000], learned_ways: false, hold_ms: 2500 });
   assert.deepEqual(termsOf({ ...draftOf(null), name: " quiet hour " }, null), { name: "quiet hour", priority: 0, changes: {} });
+  const newer = { ...terms, colour: "red", changes: { ...changes, patience_ms: 1, weights: { ...changes.weights, moon_ms: 2 } } };
+  assert.deepEqual(termsOf(draftOf(newer), newer), newer, "what only a newer node knows of stays");
+  assert.deepEqual(termsOf({ ...draftOf(newer), numbers: {}, tiers: "", offer: "", learned: "" }, newer).changes, { patience_ms: 1, weights: { moon_ms: 2 } });
 });
 
 test("a driver's shifts are said anew as they stand, without those that are over or taken away", async () => {
@@ -534,6 +568,11 @@ test("a template that nobody has changed in its fields says what it did, and its
   const plain = { rider: "rider-2", from: order.to, to: order.from, payment: "cash", needs: {} };
   const terms = { name: "round", preset: "reskflow", orders: [order, plain], weekdays: ["sunday", "monday"], at: "06:30", lead_min: 90, from: "2026-12-01", until: "2027-06-30", except: ["2026-12-25"], driver: "driver-1" };
   assert.deepEqual(termsOf(draftOf(terms), terms), terms);
+  const newer = { ...terms, colour: "red", orders: [plain, { ...order, fragile: true, needs: { ...needs, wings: 2 }, from: { ...order.from, floor: 3 } }] };
+  assert.deepEqual(termsOf(draftOf(newer), newer), newer, "what only a newer node knows of stays");
+  const [first, second] = draftOf(newer).orders;
+  assert.deepEqual(termsOf({ ...draftOf(newer), orders: [second, first] }, newer).orders, [newer.orders[1], newer.orders[0]], "wherever it is moved to");
+  assert.notEqual(first.key, second.key);
   const fresh = termsOf({ ...draftOf(null), name: "new" }, null);
   assert.deepEqual([fresh.orders.length, fresh.weekdays.length, fresh.lead_min, Object.keys(fresh).sort()], [2, 5, 60, ["at", "lead_min", "name", "orders", "weekdays"]]);
   assert.deepEqual([0, 120, -210, 345].map(clockOf), ["UTC", "UTC+2", "UTC−3:30", "UTC+5:45"]);

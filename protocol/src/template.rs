@@ -147,6 +147,20 @@ pub struct NextDay {
     pub due: Timestamp,
 }
 
+/// How a template stands by the word of staff, whatever is being made of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TemplatePhase {
+    /// Its days are begun.
+    #[default]
+    Set,
+    /// None is begun for a while.
+    Paused,
+    /// None is begun any more.
+    Removed,
+}
+
 /// A template, as staff are shown it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -157,6 +171,10 @@ pub struct TemplateView {
     pub version: u32,
     /// `set`, `due` while a day of it is being made, `paused`, `over` once its last day is, or `removed`.
     pub status: String,
+    /// The same without regard to its days: one that is not `removed` can be changed, also while a day of it is being made. Lists lack it
+    /// for what an older build has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<TemplatePhase>,
     /// What it says.
     pub template: TemplateTerms,
     /// How many minutes the clocks it means are ahead of UTC.

@@ -139,7 +139,7 @@ fn refused(change: impl FnOnce(&mut RuleTerms)) -> Option<String> {
 #[test]
 fn what_makes_no_sense_is_refused_and_named() {
     type Change = fn(&mut RuleTerms);
-    let cases: [(&str, Change); 31] = [
+    let cases: [(&str, Change); 33] = [
         ("name", |it| it.name.clear()),
         ("name", |it| it.name = "two\nlines".to_owned()),
         ("preset", |it| it.preset.clear()),
@@ -147,6 +147,8 @@ fn what_makes_no_sense_is_refused_and_named() {
         ("zones", |it| it.zones = vec![zone(7), zone(7)]),
         ("zones", |it| it.zones = (0..65).map(ZoneId::of_cell).collect()),
         ("kinds", |it| it.kinds = vec![WorkKind::Ride; 2]),
+        ("from", |it| it.from = Some(LATEST + Duration::from_millis(1))),
+        ("until", |it| it.until = Some(Timestamp(u64::MAX))),
         ("until", |it| it.until = Some(NOW)),
         ("until", |it| (it.from, it.until) = (Some(NOW + HOUR), Some(NOW + HOUR))),
         ("priority", |it| it.priority = 1_001),

@@ -346,13 +346,16 @@ fn no_day_begins_while_it_is_paused_and_none_of_those_is_missed() {
     play.yes(STAFF, resume(3));
     assert_eq!(play.state.deadline(), Some((at("2026-12-02", "07:45"), Command::Tick {})));
     play.tick();
-    // One that has begun goes on, also if it is removed.
-    play.yes(STAFF, remove(4));
-    assert_eq!(play.status(), DUE);
+    // One that has begun goes on, also if it is paused or removed, and what staff said is shown all the same.
+    let phase = |play: &Play| play.state.shown(TemplateId::nth(1), false).unwrap().phase;
+    play.yes(STAFF, pause(4));
+    assert_eq!((play.status(), phase(&play)), (DUE, Some(Phase::Paused)));
+    play.yes(STAFF, remove(5));
+    assert_eq!((play.status(), phase(&play)), (DUE, Some(Phase::Removed)));
     play.place(&[(0, placed(1)), (1, placed(2))], play.now);
     play.tick();
     assert_eq!((play.status(), play.state.deadline()), (REMOVED, None));
-    for command in [set(terms(), 5), pause(5), resume(5), set(terms(), 0)] {
+    for command in [set(terms(), 6), pause(6), resume(6), set(terms(), 0)] {
         let refused = play.ask(STAFF, &command);
         assert!(matches!(refused, Err(Refusal::Unknown(_))), "{command:?}: {refused:?}");
     }

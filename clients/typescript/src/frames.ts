@@ -1917,6 +1917,10 @@ export type Mark =
        */
       driver: {
         at: Point;
+        /**
+         * Has its device said too often of late that it is where it cannot be?
+         */
+        doubted?: boolean;
         id: DriverId;
         /**
          * What it does.
@@ -2563,6 +2567,10 @@ export interface DriverView {
    * Why it may not work, if it may not.
    */
   blocked?: string | null;
+  /**
+   * Has its device said too often of late that it is where it cannot be? Shown to staff only.
+   */
+  doubted?: boolean;
   fleet?: PartnerId | null;
   /**
    * Skills that staff vouch for, also those for which they did until a while ago.
@@ -2820,6 +2828,10 @@ export interface DriverChanges {
    * As in the view, if it is another now; null: it has none any more.
    */
   blocked?: string | null;
+  /**
+   * As in the view, if it is another now; null: it has none any more.
+   */
+  doubted?: boolean;
   fleet?: PartnerId | null;
   /**
    * Of which version: nothing else can be made of them.

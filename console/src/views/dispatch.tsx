@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { go, useApp } from "../app.js";
 import { Later } from "../later.js";
 import { MapView } from "../map/map.js";
-import { kindOf } from "../status.js";
+import { isDispatched, kindOf } from "../status.js";
 import { IconButton, Tabs, useKeys } from "../ui.js";
 import { t } from "../words.js";
 import { Queue } from "./queue.js";
@@ -18,7 +18,7 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
   const [side, setSide] = useState<Side>("queue");
   const [n, setN] = useState(0);
   const kind = id === null ? null : kindOf(id);
-  const isDetailed = kind === "order" || kind === "rescue" || kind === "driver" || kind === "incident";
+  const isDetailed = isDispatched(id);
 
   const show = (next: string): void => {
     go("dispatch", next);

@@ -71,7 +71,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
         <Glyph shape={look.shape} colour={look.colour} />
         <div class="details-name">
           <h2>{look.title}</h2>
-          <div class="details-pills">{status ? <Pill tone={look.colour} class={sure(known === null || known.status === status)}>{word("status", status)}</Pill> : null}</div>
+          <div class="details-pills">{status ? <Pill tone={look.colour} class={sure(known === null || known.status === status)}>{word("status", status)}</Pill> : null}{known?.doubted ?? mark?.isDoubted ? <span title={t("driver.doubted_says")}><Pill tone="bad">{t("driver.doubted")}</Pill></span> : null}</div>
         </div>
       </header>
       <div class="details-id">
@@ -112,7 +112,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
         ) : null}
         {revoked ? <Reason title="act.revoke" go="act.revoke" says="act.revoke.says" suggestions={["reason.papers", "reason.over"]} isDanger onClose={() => setRevoked(null)}
           onGive={(reason) => void live.ask(id, "act.revoke", { driver: { id, action: { revoke_skill: { skill: revoked, reason } } } })} /> : null}
-        <Shifts id={id} version={view?.version ?? 0} />
+        <Shifts id={id} told={[view?.shift?.start, view?.shift?.end, view?.shift?.zone, view?.n_shift_no_shows].join()} />
         <WhyNone id={id} version={view?.version ?? 0} onOpen={onOpen} />
       </div>
     </>

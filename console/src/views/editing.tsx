@@ -2,15 +2,16 @@
 // has not seen the latest version is refused; then it is said what is different now, and gone on from there.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { mintCommandId, type Refused } from "@outrider/client";
 import { go, useApp, useFetched, useHeard, usePolled, type View } from "../app.js";
+import { WEEKDAYS, type Weekday } from "../fields.js";
 import type { Live } from "../live.js";
 import type { Zone } from "../map/hexes.js";
 import { middleOf } from "../map/zones.js";
-import type { Change } from "../rest.js";
+import { isPassing, type Change } from "../rest.js";
 import { Dialog, Empty, Loading, Refusal, said, useKeys } from "../ui.js";
-import { because, moment, number, t, word, type Key } from "../words.js";
+import { because, moment, number, t, weekdayOf, word, type Key } from "../words.js";
 import { called } from "./job.js";
 import { sizeOf } from "./zone.js";
 
@@ -27,10 +28,22 @@ export interface Said {
   id: string;
   version: number;
   status: string;
+  /** How it stands by the word of staff, if its status says more than that, or something else. */
+  phase?: string;
   made_at: number;
   changed_at: number;
   by: string;
   reason: string;
+}
+
+/** How it stands by the word of staff; nodes of older builds say no more than its status. */
+export function phaseOf({ status, phase }: Pick<Said, "status" | "phase">): string {
+  return phase ?? status;
+}
+
+/** What is known of something that was asked for, and was changed since then, or not: the last word. */
+export function latestOf<Shown extends { version: number }>(asked: Shown, changed: Shown | null): Shown {
+  return changed !== null && changed.version > asked.version ? changed : asked;
 }
 
 /** A row of a list, as the node has it. */
@@ -45,14 +58,16 @@ interface Page<Body> {
   next?: string;
 }
 
-/** What is for some only; others are told for whom. */
+/** What is for some only; others are told for whom. Whoever was let in stays while the token is renewed, and with them what they write. */
 export function Gated({ isAllowed, title, says, role, children }: {
   isAllowed: (live: Live) => boolean; title: Key; says: Key; role: string; children: ComponentChildren;
 }): JSX.Element {
   const { live } = useApp();
+  const wasAllowed = useRef(false);
   useHeard((again) => live.on("trust", again));
+  if (live.principal !== null) wasAllowed.current = isAllowed(live);
+  if (wasAllowed.current) return <>{children}</>;
   if (live.principal === null) return <Loading rows={8} />;
-  if (isAllowed(live)) return <>{children}</>;
   return (
     <div class="register">
       <section class="card cluster-closed"><h2>{t(title)}</h2><p class="soft">{t(says)}</p><p class="hint"><code>outrider token --role {role}</code></p></section>
@@ -113,19 +128,22 @@ export function Register<Body>({ view, path, title, piles, empty, make, columns,
 }
 
 /** The one that is looked at: what may be done to it, what it says (`facts`), who said so and why, and what else there is to see. */
-export function LookedAt<Shown extends Said>({ path, turn, nameOf, stateOf, actions, facts, children }: {
-  path: string; turn: number; nameOf: (shown: Shown) => string; stateOf: (shown: Shown) => JSX.Element;
+export function LookedAt<Shown extends Said>({ path, turn, changed, nameOf, stateOf, actions, facts, children }: {
+  path: string; turn: number;
+  /** As it was answered to whoever changed it here last. */
+  changed: Shown | null;
+  nameOf: (shown: Shown) => string; stateOf: (shown: Shown) => JSX.Element;
   actions: (shown: Shown) => ComponentChildren; facts: (shown: Shown) => ComponentChildren; children: (shown: Shown) => ComponentChildren;
 }): JSX.Element {
   const answer = usePolled<Shown>(path, LOOK_MS, turn);
   if (answer === null) return <section class="card"><Loading rows={5} /></section>;
   if ("refused" in answer) return <section class="card"><Refusal refused={answer.refused} /></section>;
-  const shown = answer.ok;
+  const shown = latestOf(answer.ok, changed);
   return (
     <section class="card" id="looked-at" aria-label={nameOf(shown)}>
       <div class="card-head"><h2>{nameOf(shown)}</h2>{stateOf(shown)}</div>
       <div class="said-actions" role="group" aria-label={t("act")}>
-        {shown.status === "removed" ? null : actions(shown)}
+        {phaseOf(shown) === "removed" ? null : actions(shown)}
         <button type="button" class="ghost" onClick={() => go("actors", shown.id)}>{t("job.inspect")}</button>
       </div>
       <dl class="facts">
@@ -141,22 +159,26 @@ export function LookedAt<Shown extends Said>({ path, turn, nameOf, stateOf, acti
 
 // ── What asks for a change ──
 
-/** Asks for a change. Where it is asked again because no answer came, it is the same wish. */
+/** Asks for a change. Where it is asked again because no answer came, or one that passes, it is the same wish. */
 function useChange<Done>(onDone: (done: Done) => void): { refused: Refused | null; isAsking: boolean; ask: (change: Change) => Promise<void>; forget: () => void } {
   const { live, rest } = useApp();
   const [refused, setRefused] = useState<Refused | null>(null);
   const [isAsking, setAsking] = useState(false);
   const tried = useRef<{ wanted: string; key: string } | null>(null);
+  const isShown = useRef(true);
+  useEffect(() => () => { isShown.current = false; }, []);
   const ask = async (change: Change): Promise<void> => {
     const [wanted, before] = [JSON.stringify(change), tried.current];
     const key = before?.wanted === wanted ? before.key : mintCommandId(live.client.serverNow);
     tried.current = { wanted, key };
     setAsking(true);
     const answer = await rest.change<Done>({ ...change, key });
+    // Whoever has left meanwhile is led nowhere.
+    if (!isShown.current) return;
     setAsking(false);
     if ("ok" in answer) return onDone(answer.ok);
-    // What was refused is kept by its key, and would be refused again whatever has become possible.
-    if (answer.refused.code !== "unavailable") tried.current = null;
+    // What was refused is kept by its key, and would be refused again whatever has become possible. What may have been done all the same is not done twice.
+    if (!isPassing(answer.refused)) tried.current = null;
     setRefused(answer.refused);
   };
   return { refused, isAsking, ask, forget: () => setRefused(null) };
@@ -182,13 +204,22 @@ export function ChangeForm<Shown extends { version: number }>({ title, go: goes,
     onDone(done);
     onClose();
   });
+  const save = useRef<HTMLButtonElement>(null);
+  // While it was asked that was disabled and lost the focus; and what is said above it may be out of sight.
+  useLayoutEffect(() => {
+    if (refused !== null) save.current!.focus();
+  }, [refused]);
+  /** What is under way is waited for. */
+  const close = (): void => {
+    if (!isAsking) onClose();
+  };
   const isMissing = reason.trim() === "";
   const give = (event: SubmitEvent): void => {
     event.preventDefault();
     if (!isMissing && !isAsking) void ask(change(reason.trim()));
   };
   return (
-    <Dialog title={t(title)} class={isWide ? "is-wide" : ""} onClose={onClose}>
+    <Dialog title={t(title)} isWide={isWide} onClose={close}>
       <form class="form" onSubmit={give}>
         {children}
         <label for="reason">{t("act.reason")}</label>
@@ -196,8 +227,8 @@ export function ChangeForm<Shown extends { version: number }>({ title, go: goes,
         {suggestions.length > 0 ? <div class="chips">{suggestions.map((it) => <button key={it} type="button" onClick={() => setReason(t(it))}>{t(it)}</button>)}</div> : null}
         {refused ? <NotDone refused={refused} path={path} known={known} saying={saying} onReload={(now) => { forget(); onReload(now); }} /> : null}
         <div class="form-end">
-          <button type="button" class="ghost" onClick={onClose}>{t("act.not")}</button>
-          <button type="submit" class={isDanger ? "primary danger" : "primary"} disabled={!isReady || isMissing || isAsking}>{t(goes)}</button>
+          <button type="button" class="ghost" onClick={close}>{t("act.not")}</button>
+          <button ref={save} type="submit" class={isDanger ? "primary danger" : "primary"} disabled={!isReady || isMissing || isAsking}>{t(goes)}</button>
         </div>
       </form>
     </Dialog>
@@ -261,27 +292,42 @@ export function fieldOf(path: readonly string[]): string {
   return path.map((it) => (/^\d+$/.test(it) ? String(Number(it) + 1) : word("field", it))).join(" · ");
 }
 
+/** Fields that say names of the node's, one or several, and what these are called. */
+const NAMES: Readonly<Record<string, (name: string) => string>> = {
+  offer: (name) => word("policy", name),
+  status: (name) => word("stands", name),
+  kinds: (name) => word("kind", name),
+  vehicles: (name) => word("kind", name),
+  weekdays: (name) => weekdayOf(WEEKDAYS.indexOf(name as Weekday)),
+  skills: (name) => word("skill", name),
+  payment: (name) => word("payment", name),
+  pickup_proof: (name) => word("proof", name),
+  dropoff_proof: (name) => word("proof", name),
+};
+
 /** A value as people read it. */
 export function plain(path: readonly string[], value: unknown): string {
   const name = path.at(-1) ?? "";
   if (value === undefined || value === null || value === "") return "–";
   if (typeof value === "boolean") return t(value ? "yes" : "no");
   if (typeof value === "number") return name.endsWith("_ms") ? number(value / 1000, 3) : value > 1e12 ? moment(value) : number(value, 6);
-  if (name === "offer") return word("policy", String(value));
-  return name === "status" ? word("stands", String(value)) : String(value);
+  return Object.hasOwn(NAMES, name) ? String(value).split(", ").map(NAMES[name]!).join(", ") : String(value);
 }
 
 // ── Parts of forms ──
 
-export function Field({ id, label, type = "text", value, onInput, ...more }: {
+export function Field({ id, label, type = "text", value, onInput, title, ...more }: {
   id: string; label: string; type?: "text" | "number" | "date" | "time" | "datetime-local"; value: string; onInput: (value: string) => void;
-  required?: boolean; autofocus?: boolean; min?: string | number; max?: string | number; step?: number | "any"; maxLength?: number; pattern?: string; placeholder?: string; title?: string;
+  required?: boolean; autofocus?: boolean; min?: string | number; max?: string | number; step?: number | "any"; maxLength?: number; pattern?: string; placeholder?: string;
+  /** What it must look like; as its placeholder, if nothing else is said of its pattern. A browser says so of what does not. */
+  title?: string;
 }): JSX.Element {
+  const like = more.pattern === undefined || more.placeholder === undefined ? undefined : t("edit.like", { like: more.placeholder });
   return (
     <div class="form-field">
       <label for={id}>{label}</label>
       {/* Its types know which roles go with which type; this has none. */}
-      <input id={id} class="field" type={type as "text"} autocomplete="off" spellcheck={false} value={value} onInput={(event) => onInput(event.currentTarget.value)} {...more} />
+      <input id={id} class="field" type={type as "text"} autocomplete="off" spellcheck={false} title={title ?? like} value={value} onInput={(event) => onInput(event.currentTarget.value)} {...more} />
     </div>
   );
 }

@@ -144,7 +144,7 @@ function Row({ job, top, isSelected, onOpen }: { job: Job; top: number; isSelect
   return (
     <div id={`row-${mark.id}`} class={`row h-${job.heat}`} role="option" aria-selected={isSelected} style={{ transform: `translateY(${top}px)` }} onClick={() => onOpen(mark.id)}>
       <Glyph shape={shape} colour={colour} />
-      <span class="row-title">{title}{mark.priority === "normal" ? null : <span class={`row-tag p-${mark.priority}`}>{word("priority", mark.priority)}</span>}{mark.isHeld ? <span class="row-tag">{t("job.held")}</span> : null}{others ? <span class="row-others" title={t("job.others", { who: others })}><Icon name="eye" /><span class="unseen">{t("job.others", { who: others })}</span></span> : null}</span>
+      <span class="row-title">{title}{mark.priority === "normal" ? null : <span class={`row-tag p-${mark.priority}`}>{word("priority", mark.priority)}</span>}{mark.isHeld ? <span class="row-tag">{t("job.held")}</span> : null}{mark.driver && live.board.driver(mark.driver)?.isDoubted ? <span class="row-tag p-high" title={t("driver.doubted_says")}>{t("driver.doubted")}</span> : null}{others ? <span class="row-others" title={t("job.others", { who: others })}><Icon name="eye" /><span class="unseen">{t("job.others", { who: others })}</span></span> : null}</span>
       <span class="row-status">{asked ? <em class="asked">{t(asked.what as Key)}…</em> : status}{what ? ` · ${what}` : ""}</span>
       <JobClock job={job} />
     </div>

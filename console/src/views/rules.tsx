@@ -5,26 +5,25 @@ import { useReducer, useState } from "preact/hooks";
 import type { JobId, OfferPolicy, WorkKind } from "@outrider/client";
 import { go, useApp } from "../app.js";
 import { jobId } from "../board.js";
-import { listOf, localOf, momentOf } from "../fields.js";
+import { listOf, localOf, momentOf, saidAnew, some } from "../fields.js";
 import type { Answer } from "../rest.js";
 import { Loading, Pill, Refusal, described } from "../ui.js";
-import { moment, number, span, t, timeOfDay, word, type Key } from "../words.js";
+import { moment, number, span, t, timeOfDay, word } from "../words.js";
 import { ChangeForm, Checks, Choice, Field, Gated, LookedAt, NameField, Register, ZonesHere, differences, fieldOf, plain, type Item, type Said } from "./editing.js";
 
 const [HOUR_MS, DAY_MS] = [3_600_000, 86_400_000];
-type Least = number;
-type Most = number;
+type Bounded<Name extends string> = readonly [name: Name, least: number, most: number];
 /** Numbers that a rule may change, with the least and the most of each, as `actors/src/rule.rs` has them: of jobs that are placed under it, … */
-const OFFERING: Record<string, readonly [Least, Most]> = {
-  tier_ms: [1000, HOUR_MS], attempts_max: [1, 100], parallel_max: [1, 20], offer_ttl_ms: [1000, 600_000], search_ms: [1000, DAY_MS], feed_ms: [0, DAY_MS],
-};
+const OFFERING = [
+  ["tier_ms", 1000, HOUR_MS], ["attempts_max", 1, 100], ["parallel_max", 1, 20], ["offer_ttl_ms", 1000, 600_000], ["search_ms", 1000, DAY_MS], ["feed_ms", 0, DAY_MS],
+] as const satisfies readonly Bounded<string>[];
 /** … of every round, … */
-const HOLDING: Record<string, readonly [Least, Most]> = { hold_ms: [0, HOUR_MS], hold_per_age: [1, 1000] };
+const HOLDING = [["hold_ms", 0, HOUR_MS], ["hold_per_age", 1, 1000]] as const satisfies readonly Bounded<string>[];
 /** … and of what counts in one beside the way. */
-const WEIGHING: Record<string, readonly [Least, Most]> = {
-  idle_ms: [0, HOUR_MS], idle_full_ms: [1, DAY_MS], star_ms: [0, HOUR_MS], level_ms: [0, HOUR_MS], refusal_ms: [0, HOUR_MS], excess_ms: [0, HOUR_MS],
-  fairness_ms: [0, HOUR_MS], turn_ms: [0, HOUR_MS],
-};
+const WEIGHING = [
+  ["idle_ms", 0, HOUR_MS], ["idle_full_ms", 1, DAY_MS], ["star_ms", 0, HOUR_MS], ["level_ms", 0, HOUR_MS], ["refusal_ms", 0, HOUR_MS], ["excess_ms", 0, HOUR_MS],
+  ["fairness_ms", 0, HOUR_MS], ["turn_ms", 0, HOUR_MS],
+] as const satisfies readonly Bounded<string>[];
 const KINDS: readonly WorkKind[] = ["ride", "delivery", "rescue"];
 /** `direct` is an order's own choice. */
 const POLICIES: readonly OfferPolicy[] = ["sequential", "broadcast_first_wins", "two_sided", "batch_optimal", "auto_assign", "feed"];
@@ -32,16 +31,18 @@ const PRIORITY_MAX = 1000;
 const PATH = "/v1/rules";
 const PILES = [{ label: "stands.set", statuses: "set" }, { label: "stands.over", statuses: "over" }, { label: "stands.removed", statuses: "removed" }] as const;
 
-type Numbers = Record<string, number>;
+type Weighing = (typeof WEIGHING)[number][0];
+type Offering = (typeof OFFERING | typeof HOLDING)[number][0];
+type Figure = Offering | Weighing;
+type Weights = Partial<Record<Weighing, number>>;
 
-interface RuleChanges {
+interface RuleChanges extends Partial<Record<Offering, number>> {
   offer?: OfferPolicy;
   tiers_m?: number[];
   learned_ways?: boolean;
-  weights?: Numbers;
+  weights?: Weights;
 }
 
-/** Beside what `changes` names, it has the numbers of `OFFERING` and `HOLDING`. */
 export interface RuleTerms {
   name: string;
   preset?: string;
@@ -86,10 +87,15 @@ function All({ id }: { id: string | null }): JSX.Element {
 function Rule({ id, turn, onChange }: { id: string; turn: number; onChange: () => void }): JSX.Element {
   const { live } = useApp();
   const [open, setOpen] = useState<{ what: "change" | "remove"; shown: RuleShown } | null>(null);
+  const [changed, setChanged] = useState<RuleShown | null>(null);
   const close = (): void => setOpen(null);
+  const done = (it: RuleShown): void => {
+    setChanged(it);
+    onChange();
+  };
   return (
     <>
-      <LookedAt<RuleShown> path={`${PATH}/${id}`} turn={turn} nameOf={({ rule }) => rule.name}
+      <LookedAt<RuleShown> path={`${PATH}/${id}`} turn={turn} changed={changed} nameOf={({ rule }) => rule.name}
         stateOf={({ status, rule }) => <State status={status} terms={rule} now={live.client.serverNow} />}
         actions={(shown) => (
           <>
@@ -108,8 +114,8 @@ function Rule({ id, turn, onChange }: { id: string; turn: number; onChange: () =
         )}>
         {({ rule }) => <Trial terms={rule} />}
       </LookedAt>
-      {open?.what === "change" ? <RuleForm shown={open.shown} onDone={onChange} onClose={close} /> : null}
-      {open?.what === "remove" ? <Removal shown={open.shown} onDone={onChange} onClose={close} /> : null}
+      {open?.what === "change" ? <RuleForm shown={open.shown} onDone={done} onClose={close} /> : null}
+      {open?.what === "remove" ? <Removal shown={open.shown} onDone={done} onClose={close} /> : null}
     </>
   );
 }
@@ -147,15 +153,20 @@ interface Draft {
   offer: string;
   tiers: string;
   /** Times are in seconds there. */
-  numbers: Record<string, string>;
+  numbers: Partial<Record<Figure, string>>;
   learned: string;
 }
 
-const inSeconds = (name: string): boolean => name.endsWith("_ms");
+const inSeconds = (name: Figure): boolean => name.endsWith("_ms");
 
 export function draftOf(terms: RuleTerms | null): Draft {
-  const { offer = "", tiers_m: tiers = [], learned_ways: learned, weights = {}, ...others }: RuleChanges = terms?.changes ?? {};
-  const numbers: Numbers = { ...others as Numbers, ...weights };
+  const changes: RuleChanges = terms?.changes ?? {};
+  const { offer = "", tiers_m: tiers = [], learned_ways: learned } = changes;
+  const figures: Partial<Record<Figure, number>> = { ...changes, ...changes.weights };
+  const written = (name: Figure): string => {
+    const it = figures[name];
+    return it === undefined ? "" : String(inSeconds(name) ? it / 1000 : it);
+  };
   return {
     name: terms?.name ?? "",
     zones: (terms?.zones ?? []).join(" "),
@@ -165,33 +176,37 @@ export function draftOf(terms: RuleTerms | null): Draft {
     priority: String(terms?.priority ?? 0),
     offer,
     tiers: tiers.join(", "),
-    numbers: Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, String(inSeconds(name) ? value / 1000 : value)])),
+    numbers: Object.fromEntries([...OFFERING, ...HOLDING, ...WEIGHING].map(([name]) => [name, written(name)])),
     learned: learned === undefined ? "" : learned ? "yes" : "no",
   };
 }
 
 /** What the draft says; of `before`, whose draft it was, what no field says. */
 export function termsOf(draft: Draft, before: RuleTerms | null): RuleTerms {
-  const numbers = (of: object): Numbers => Object.fromEntries(Object.keys(of).filter((name) => (draft.numbers[name] ?? "") !== "")
-    .map((name) => [name, inSeconds(name) ? Math.round(Number(draft.numbers[name]) * 1000) : Number(draft.numbers[name])]));
-  const [zones, tiers, weights] = [listOf(draft.zones), listOf(draft.tiers).map(Number), numbers(WEIGHING)];
-  const [from, until] = [momentOf(draft.from, before?.from), momentOf(draft.until, before?.until)];
-  const named: RuleChanges = {
-    ...(draft.offer === "" ? {} : { offer: draft.offer as OfferPolicy }),
-    ...(tiers.length === 0 ? {} : { tiers_m: tiers }),
-    ...(draft.learned === "" ? {} : { learned_ways: draft.learned === "yes" }),
-    ...(Object.keys(weights).length === 0 ? {} : { weights }),
+  const figure = (name: Figure): number | undefined => {
+    const text = draft.numbers[name] ?? "";
+    return text === "" ? undefined : inSeconds(name) ? Math.round(Number(text) * 1000) : Number(text);
   };
-  return {
+  const figures = <Name extends Figure>(of: readonly Bounded<Name>[]): Record<Name, number | undefined> => (
+    Object.fromEntries(of.map(([name]) => [name, figure(name)])) as Record<Name, number | undefined>
+  );
+  const weights = saidAnew<Weights>(before?.changes.weights, figures(WEIGHING));
+  return saidAnew<RuleTerms>(before, {
     name: draft.name.trim(),
-    ...(before?.preset === undefined ? {} : { preset: before.preset }),
-    ...(zones.length === 0 ? {} : { zones }),
-    ...(draft.kinds.length === 0 ? {} : { kinds: draft.kinds }),
-    ...(from === null ? {} : { from }),
-    ...(until === null ? {} : { until }),
+    zones: some(listOf(draft.zones)),
+    kinds: some(draft.kinds),
+    from: momentOf(draft.from, before?.from) ?? undefined,
+    until: momentOf(draft.until, before?.until) ?? undefined,
     priority: Number(draft.priority),
-    changes: Object.assign(named, numbers(OFFERING), numbers(HOLDING)),
-  };
+    changes: saidAnew<RuleChanges>(before?.changes, {
+      offer: draft.offer === "" ? undefined : draft.offer as OfferPolicy,
+      tiers_m: some(listOf(draft.tiers).map(Number)),
+      learned_ways: draft.learned === "" ? undefined : draft.learned === "yes",
+      weights: Object.keys(weights).length === 0 ? undefined : weights,
+      ...figures(OFFERING),
+      ...figures(HOLDING),
+    }),
+  });
 }
 
 /** As it can be said anew, for whoever was not first. */
@@ -205,9 +220,9 @@ function RuleForm({ shown, onDone, onClose }: { shown: RuleShown | null; onDone:
   const set = (more: Partial<Draft>): void => setDraft((it) => ({ ...it, ...more }));
   const terms = termsOf(draft, known?.rule ?? null);
   const path = known === null ? PATH : `${PATH}/${known.id}`;
-  const figures = (of: Record<string, readonly [Least, Most]>): JSX.Element[] => Object.entries(of).map(([name, [least, most]]) => {
+  const figures = (of: readonly Bounded<Figure>[]): JSX.Element[] => of.map(([name, least, most]) => {
     const unit = inSeconds(name) ? 1000 : 1;
-    return <Field key={name} id={`rule-${name}`} label={t(`field.${name}` as Key)} type="number" min={least / unit} max={most / unit} step={unit === 1 ? 1 : "any"}
+    return <Field key={name} id={`rule-${name}`} label={t(`field.${name}`)} type="number" min={least / unit} max={most / unit} step={unit === 1 ? 1 : "any"}
       value={draft.numbers[name] ?? ""} onInput={(value) => set({ numbers: { ...draft.numbers, [name]: value } })} />;
   });
   return (
@@ -217,7 +232,7 @@ function RuleForm({ shown, onDone, onClose }: { shown: RuleShown | null; onDone:
       <NameField id="rule-name" value={draft.name} onInput={(name) => set({ name })} />
       <h3>{t("rules.for")}</h3>
       <Checks label={t("field.kinds")} names={KINDS} nameOf={(it) => t(`sort.${it}`)} chosen={draft.kinds} onChoose={(kinds) => set({ kinds })} />
-      <Field id="rule-zones" label={t("rules.zones_empty")} value={draft.zones} onInput={(zones) => set({ zones })} placeholder="zone-0000000000000000087…" pattern="\s*(zone-[0-9a-f]{32}[\s,]*)*" />
+      <Field id="rule-zones" label={t("rules.zones_empty")} value={draft.zones} onInput={(zones) => set({ zones })} placeholder="zone-0000000000000000087…" title={t("edit.id", { kind: "zone" })} pattern="\s*(zone-[0-9a-f]{32}[\s,]*)*" />
       <ZonesHere onChoose={(zone) => set({ zones: [...new Set([...listOf(draft.zones), zone])].join(" ") })} />
       <div class="form-grid">
         <Field id="rule-from" label={t("field.from")} type="datetime-local" value={draft.from} onInput={(from) => set({ from })} />
@@ -243,7 +258,7 @@ function RuleForm({ shown, onDone, onClose }: { shown: RuleShown | null; onDone:
   );
 }
 
-function Removal({ shown, onDone, onClose }: { shown: RuleShown; onDone: () => void; onClose: () => void }): JSX.Element {
+function Removal({ shown, onDone, onClose }: { shown: RuleShown; onDone: (done: RuleShown) => void; onClose: () => void }): JSX.Element {
   const [known, setKnown] = useState(shown);
   const path = `${PATH}/${known.id}`;
   return (
@@ -280,7 +295,7 @@ function Trial({ terms }: { terms: RuleTerms }): JSX.Element {
   const answer = tried?.of === of ? tried.answer : undefined;
   return (
     <section class="trial" aria-label={t("rules.try")} aria-live="polite">
-      <button type="button" class="ghost" disabled={answer === null || Object.keys(terms.changes).length === 0} onClick={() => void attempt()}>{t("rules.try")}</button>
+      <button type="button" class="ghost" disabled={answer === null || terms.name === "" || Object.keys(terms.changes).length === 0} onClick={() => void attempt()}>{t("rules.try")}</button>
       {answer === undefined ? null : answer === null ? <Loading rows={2} /> : "refused" in answer ? <Refusal refused={answer.refused} /> : <Tried run={answer.ok} />}
     </section>
   );

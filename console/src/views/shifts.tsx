@@ -9,7 +9,7 @@ import { Loading, Pill, Refusal } from "../ui.js";
 import { moment, number, period, t, word } from "../words.js";
 import type { Turnout } from "../words/named.js";
 import { Reason } from "./actions.js";
-import { ChangeForm, Field, ZonesHere } from "./editing.js";
+import { ChangeForm, Field, ZonesHere, latestOf } from "./editing.js";
 
 const [HOUR_MS, DAY_MS] = [3_600_000, 86_400_000];
 /** What of a driver's shifts is shown unless all are asked for. */
@@ -37,19 +37,24 @@ export interface ShiftsView {
   n_shift_no_shows: number;
 }
 
-/** `version` is the driver's: with another one its shifts are looked at again. */
-export function Shifts({ id, version }: { id: string; version: number }): JSX.Element {
+/** `told` is what the driver's own view says of its shifts: once that is otherwise, they are looked at again. */
+export function Shifts({ id, told }: { id: string; told: string }): JSX.Element {
   const { live } = useApp();
   const [turn, again] = useReducer((n: number, _: void) => n + 1, 0);
   const [open, setOpen] = useState<"add" | "allow" | "revoke" | { taken: ShiftView } | null>(null);
   const [isWhole, setWhole] = useState(false);
-  const answer = usePolled<ShiftsView>(`/v1/drivers/${id}/shifts`, LOOK_MS, `${version}.${turn}`);
+  const [changed, setChanged] = useState<ShiftsView | null>(null);
+  const answer = usePolled<ShiftsView>(`/v1/drivers/${id}/shifts`, LOOK_MS, `${told}.${turn}`);
   if (answer === null) return <Loading rows={3} />;
   if ("refused" in answer) return <section class="shifts"><h3>{t("shifts")}</h3><Refusal refused={answer.refused} /></section>;
-  const view = answer.ok;
+  const view = latestOf(answer.ok, changed);
   const soon = view.shifts.filter(({ start }) => start < live.client.serverNow + WEEK_MS);
   const nLater = view.shifts.length - soon.length;
   const close = (): void => setOpen(null);
+  const done = (it: ShiftsView): void => {
+    setChanged(it);
+    again();
+  };
   return (
     <section class="shifts" aria-label={t("shifts")}>
       <h3>{t("shifts")}</h3>
@@ -78,11 +83,11 @@ export function Shifts({ id, version }: { id: string; version: number }): JSX.El
         <button type="button" class="ghost" disabled={view.shifts.length >= SHIFTS_MAX} onClick={() => setOpen("add")}>{t("shifts.add")}</button>
         <button type="button" class="ghost" onClick={() => setOpen("allow")}>{t("act.allow_off_shift")}</button>
       </div>
-      {open === "add" ? <ShiftsForm id={id} view={view} taken={null} onDone={() => again()} onClose={close} /> : null}
-      {open !== null && typeof open === "object" ? <ShiftsForm id={id} view={view} taken={open.taken} onDone={() => again()} onClose={close} /> : null}
-      {open === "allow" ? <Allow id={id} onClose={close} /> : null}
+      {open === "add" ? <ShiftsForm id={id} view={view} taken={null} onDone={done} onClose={close} /> : null}
+      {open !== null && typeof open === "object" ? <ShiftsForm id={id} view={view} taken={open.taken} onDone={done} onClose={close} /> : null}
+      {open === "allow" ? <Allow id={id} onDone={() => again()} onClose={close} /> : null}
       {open === "revoke" ? <Reason title="act.revoke_off_shift" go="act.revoke" says="act.revoke_off_shift.says" suggestions={["reason.over"]} isDanger onClose={close}
-        onGive={(reason) => void live.ask(id, "act.revoke_off_shift", { driver: { id, action: { revoke_off_shift: { reason } } } })} /> : null}
+        onGive={(reason) => void live.ask(id, "act.revoke_off_shift", { driver: { id, action: { revoke_off_shift: { reason } } } }).then(() => again())} /> : null}
     </section>
   );
 }
@@ -104,7 +109,7 @@ function saying({ shifts }: ShiftsView): object {
 }
 
 /** Gives it one shift more, or takes one away: all of them are said at once. */
-function ShiftsForm({ id, view, taken, onDone, onClose }: { id: string; view: ShiftsView; taken: ShiftView | null; onDone: () => void; onClose: () => void }): JSX.Element {
+function ShiftsForm({ id, view, taken, onDone, onClose }: { id: string; view: ShiftsView; taken: ShiftView | null; onDone: (done: ShiftsView) => void; onClose: () => void }): JSX.Element {
   const { live } = useApp();
   const [known, setKnown] = useState(view);
   const [start, setStart] = useState("");
@@ -113,18 +118,20 @@ function ShiftsForm({ id, view, taken, onDone, onClose }: { id: string; view: Sh
   const path = `/v1/drivers/${id}/shifts`;
   const now = live.client.serverNow;
   const [from, until] = [momentOf(start), momentOf(end)];
+  const isGone = taken !== null && !known.shifts.some((it) => it.start === taken.start);
   const given: Shift[] = from === null || until === null ? [] : [{ start: from, end: until, ...(zone.trim() === "" ? {} : { zone: zone.trim() }) }];
   return (
-    <ChangeForm<ShiftsView> title={taken ? "shifts.remove" : "shifts.add"} go={taken ? "edit.remove" : "edit.save"} isDanger={taken !== null} isReady={taken !== null || given.length > 0}
+    <ChangeForm<ShiftsView> title={taken ? "shifts.remove" : "shifts.add"} go={taken ? "edit.remove" : "edit.save"} isDanger={taken !== null} isReady={taken === null ? given.length > 0 : !isGone}
       path={path} known={known} saying={saying} onReload={setKnown} onDone={onDone} onClose={onClose}
       change={(reason) => ({ method: "PUT", path, version: known.version, body: { shifts: [...standing(known, taken, now), ...(taken ? [] : given)], reason } })}>
+      {isGone ? <p role="status">{t("shifts.gone")}</p> : null}
       {taken ? <p>{period(taken.start, taken.end)}</p> : (
         <>
           <div class="form-grid">
             <Field id="shift-start" label={t("field.from")} type="datetime-local" required autofocus min={localOf(now - BEHIND_MAX_MS / 2)} max={localOf(now + AHEAD_MAX_MS)} value={start} onInput={setStart} />
             <Field id="shift-end" label={t("field.until")} type="datetime-local" required min={start} max={from === null ? "" : localOf(from + LASTS_MAX_MS)} value={end} onInput={setEnd} />
           </div>
-          <Field id="shift-zone" label={t("shifts.zone")} value={zone} onInput={setZone} required={live.regions.length > 0} placeholder="zone-0000000000000000087…" pattern="\s*(zone-[0-9a-f]{32})?\s*" />
+          <Field id="shift-zone" label={t("shifts.zone")} value={zone} onInput={setZone} required={live.regions.length > 0} placeholder="zone-0000000000000000087…" title={t("edit.id", { kind: "zone" })} pattern="\s*(zone-[0-9a-f]{32})?\s*" />
           <ZonesHere onChoose={setZone} />
         </>
       )}
@@ -133,12 +140,12 @@ function ShiftsForm({ id, view, taken, onDone, onClose }: { id: string; view: Sh
 }
 
 /** Lets it work for some hours in none of its shifts. */
-function Allow({ id, onClose }: { id: string; onClose: () => void }): JSX.Element {
+function Allow({ id, onDone, onClose }: { id: string; onDone: () => void; onClose: () => void }): JSX.Element {
   const { live } = useApp();
   const [hours, setHours] = useState<number>(HOURS[1]);
   const allow = (reason: string): void => {
     const until = Math.round(live.client.serverNow) + hours * HOUR_MS;
-    void live.ask(id, "act.allow_off_shift", { driver: { id, action: { allow_off_shift: { until, reason } } } });
+    void live.ask(id, "act.allow_off_shift", { driver: { id, action: { allow_off_shift: { until, reason } } } }).then(onDone);
   };
   return (
     <Reason title="act.allow_off_shift" go="act.allow_off_shift" says="act.allow_off_shift.says" suggestions={["reason.weather", "reason.event"]} onClose={onClose} onGive={allow}>

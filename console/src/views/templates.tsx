@@ -4,30 +4,28 @@ import type { JSX } from "preact";
 import { useReducer, useState } from "preact/hooks";
 import type { Needs, PaymentTiming, Place, ProofKind, VehicleKind } from "@outrider/client";
 import { go, useApp } from "../app.js";
-import { SPOT, listOf, pointOf, spotOf } from "../fields.js";
+import { SPOT, WEEKDAYS, listOf, pointOf, saidAnew, some, spotOf, type Weekday } from "../fields.js";
 import { middleOf } from "../map/zones.js";
 import { short } from "../status.js";
 import { ActorLink, Pill } from "../ui.js";
 import { calendarDay, number, span, t, weekdayOf, word, type Key } from "../words.js";
-import type { DayOutcome, Payment } from "../words/named.js";
-import { ChangeForm, Checks, Choice, Field, Gated, LookedAt, NameField, Register, type Item, type Said } from "./editing.js";
+import type { DayOutcome, Payment, Stands } from "../words/named.js";
+import { ChangeForm, Checks, Choice, Field, Gated, LookedAt, NameField, Register, phaseOf, type Item, type Said } from "./editing.js";
 
 const PATH = "/v1/run-templates";
 const PILES = [
   { label: "stands.set", statuses: "set,due" }, { label: "stands.paused", statuses: "paused" }, { label: "stands.over", statuses: "over" }, { label: "stands.removed", statuses: "removed" },
 ] as const;
-/** As the node takes them (`actors/src/template.rs`). */
+/** As the node takes them (`actors/src/template.rs`). It may take fewer orders (`orders_max`), and says so when it is asked: what is written stays then. */
 const ORDERS = { least: 2, most: 20 };
 const LEAD_MIN = { least: 1, most: 720, usual: 60 };
-const WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
 /** Not in advance: nobody could every day. */
 const PAYMENTS: readonly Payment[] = ["cash", "on_completion"];
 const PROOFS: readonly ProofKind[] = ["photo", "signature", "pin", "qr", "barcode", "id_document", "quantity"];
 const VEHICLES: readonly VehicleKind[] = ["foot", "bicycle", "moto", "car", "van", "tow_truck"];
+const TONE: Record<Stands, string> = { set: "good", due: "busy", paused: "offered", over: "away", removed: "away" };
 const OUTCOME_TONE: Record<DayOutcome, string> = { run: "good", alone: "offered", failed: "bad", missed: "bad" };
 const LABEL_CHARS_MAX = 200;
-
-type Weekday = (typeof WEEKDAYS)[number];
 
 interface TemplateOrder {
   rider: string;
@@ -78,9 +76,9 @@ export function Templates({ id }: { id: string | null }): JSX.Element {
 function All({ id }: { id: string | null }): JSX.Element {
   const [turn, again] = useReducer((n: number, _: void) => n + 1, 0);
   const [isMaking, setMaking] = useState(false);
-  const row = ({ status, body }: Item<TemplateView>): { name: string; cells: (string | JSX.Element)[] } => ({
+  const row = ({ body }: Item<TemplateView>): { name: string; cells: (string | JSX.Element)[] } => ({
     name: body.template.name,
-    cells: [daysOf(body), number(body.template.orders.length), <Next view={body} />, <State status={status} />],
+    cells: [daysOf(body), number(body.template.orders.length), <Next view={body} />, <State view={body} />],
   });
   return (
     <Register<TemplateView> view="templates" path={PATH} title="templates" piles={PILES} empty="templates.none" make="templates.new" columns={["templates.days", "field.orders", "templates.next", "field.status"]}
@@ -93,11 +91,16 @@ function All({ id }: { id: string | null }): JSX.Element {
 
 function Template({ id, turn, onChange }: { id: string; turn: number; onChange: () => void }): JSX.Element {
   const [open, setOpen] = useState<{ what: What; shown: TemplateView } | null>(null);
+  const [changed, setChanged] = useState<TemplateView | null>(null);
   const close = (): void => setOpen(null);
+  const done = (it: TemplateView): void => {
+    setChanged(it);
+    onChange();
+  };
   return (
     <>
-      <LookedAt<TemplateView> path={`${PATH}/${id}`} turn={turn} nameOf={({ template }) => template.name} stateOf={({ status }) => <State status={status} />}
-        actions={(shown) => (["change", shown.status === "paused" ? "resume" : "pause", "remove"] as const).map((what) => (
+      <LookedAt<TemplateView> path={`${PATH}/${id}`} turn={turn} changed={changed} nameOf={({ template }) => template.name} stateOf={(shown) => <State view={shown} />}
+        actions={(shown) => (["change", phaseOf(shown) === "paused" ? "resume" : "pause", "remove"] as const).map((what) => (
           <button key={what} type="button" class={what === "remove" ? "ghost danger" : "ghost"} onClick={() => setOpen({ what, shown })}>{t(`edit.${what}`)}</button>
         ))}
         facts={(shown) => (
@@ -114,14 +117,16 @@ function Template({ id, turn, onChange }: { id: string; turn: number; onChange: 
         )}>
         {({ days = [] }) => <Days days={days} />}
       </LookedAt>
-      {open?.what === "change" ? <TemplateForm shown={open.shown} onDone={onChange} onClose={close} /> : null}
-      {open !== null && open.what !== "change" ? <Word what={open.what} shown={open.shown} onDone={onChange} onClose={close} /> : null}
+      {open?.what === "change" ? <TemplateForm shown={open.shown} onDone={done} onClose={close} /> : null}
+      {open !== null && open.what !== "change" ? <Word what={open.what} shown={open.shown} onDone={done} onClose={close} /> : null}
     </>
   );
 }
 
-function State({ status }: { status: string }): JSX.Element {
-  return <Pill tone={status === "set" ? "good" : status === "due" ? "busy" : status === "paused" ? "offered" : "away"}>{word("stands", status)}</Pill>;
+/** Its status; while a day of it is being made, also that no other one will be. */
+function State({ view: { status, phase = "set" } }: { view: TemplateView }): JSX.Element {
+  const stands = phase === "set" || phase === status ? [status] : [status, phase];
+  return <span class="details-pills">{stands.map((it) => <Pill key={it} tone={TONE[it as Stands] ?? "away"}>{word("stands", it)}</Pill>)}</span>;
 }
 
 function called({ label, at }: Place): string {
@@ -175,6 +180,10 @@ function Days({ days }: { days: readonly TemplateDay[] }): JSX.Element | null {
 // ── What it says, as fields have it ──
 
 interface OrderDraft {
+  /** Tells it from the others, wherever among them it is. */
+  key: number;
+  /** Whose draft it is; null of a new one. */
+  of: TemplateOrder | null;
   rider: string;
   from: string;
   fromLabel: string;
@@ -201,8 +210,11 @@ interface Draft {
   orders: OrderDraft[];
 }
 
+let nDrafts = 0;
+
 function orderDraftOf(order: TemplateOrder | null): OrderDraft {
   return {
+    key: nDrafts += 1, of: order,
     rider: order?.rider ?? "",
     from: order ? spotOf(order.from.at) : "", fromLabel: order?.from.label ?? "",
     to: order ? spotOf(order.to.at) : "", toLabel: order?.to.label ?? "",
@@ -228,48 +240,46 @@ export function draftOf(terms: TemplateTerms | null): Draft {
 }
 
 /** Where that is; of one that is no place the node says so. */
-function placeOf(spot: string, label: string): Place {
-  return { at: pointOf(spot) ?? { lat: Number.NaN, lon: Number.NaN }, ...(label.trim() === "" ? {} : { label: label.trim() }) };
+function placeOf(spot: string, label: string, before: Place | undefined): Place {
+  return saidAnew<Place>(before, { at: pointOf(spot) ?? { lat: Number.NaN, lon: Number.NaN }, label: label.trim() === "" ? undefined : label.trim() });
 }
 
 function orderOf(draft: OrderDraft): TemplateOrder {
-  const skills = listOf(draft.skills);
-  return {
+  const { of } = draft;
+  return saidAnew<TemplateOrder>(of, {
     rider: draft.rider.trim(),
-    from: placeOf(draft.from, draft.fromLabel),
-    to: placeOf(draft.to, draft.toLabel),
+    from: placeOf(draft.from, draft.fromLabel, of?.from),
+    to: placeOf(draft.to, draft.toLabel, of?.to),
     payment: draft.payment as PaymentTiming,
-    needs: {
-      ...(draft.vehicles.length === 0 ? {} : { vehicles: draft.vehicles }),
-      ...(draft.weight === "" ? {} : { weight_g: Math.round(Number(draft.weight) * 1000) }),
-      ...(skills.length === 0 ? {} : { skills }),
-    },
-    ...(draft.pickupProof.length === 0 ? {} : { pickup_proof: draft.pickupProof }),
-    ...(draft.dropoffProof.length === 0 ? {} : { dropoff_proof: draft.dropoffProof }),
-    ...(draft.cash === "" ? {} : { cash_on_delivery: Number(draft.cash) }),
-  };
+    needs: saidAnew<Needs>(of?.needs, {
+      vehicles: some(draft.vehicles),
+      weight_g: draft.weight === "" ? undefined : Math.round(Number(draft.weight) * 1000),
+      skills: some(listOf(draft.skills)),
+    }),
+    pickup_proof: some(draft.pickupProof),
+    dropoff_proof: some(draft.dropoffProof),
+    cash_on_delivery: draft.cash === "" ? undefined : Number(draft.cash),
+  });
 }
 
 /** What the draft says; of `before`, whose draft it was, what no field says. */
 export function termsOf(draft: Draft, before: TemplateTerms | null): TemplateTerms {
-  const except = listOf(draft.except);
-  return {
+  return saidAnew<TemplateTerms>(before, {
     name: draft.name.trim(),
-    ...(before?.preset === undefined ? {} : { preset: before.preset }),
     orders: draft.orders.map(orderOf),
     weekdays: draft.weekdays,
     at: draft.at,
     lead_min: Number(draft.lead),
-    ...(draft.from === "" ? {} : { from: draft.from }),
-    ...(draft.until === "" ? {} : { until: draft.until }),
-    ...(except.length === 0 ? {} : { except }),
-    ...(draft.driver.trim() === "" ? {} : { driver: draft.driver.trim() }),
-  };
+    from: draft.from === "" ? undefined : draft.from,
+    until: draft.until === "" ? undefined : draft.until,
+    except: some(listOf(draft.except)),
+    driver: draft.driver.trim() === "" ? undefined : draft.driver.trim(),
+  });
 }
 
 /** As it can be said anew, for whoever was not first. */
-function saying({ status, template }: TemplateView): object {
-  return { status, ...template };
+function saying(view: TemplateView): object {
+  return { status: phaseOf(view), ...view.template };
 }
 
 function TemplateForm({ shown, onDone, onClose }: { shown: TemplateView | null; onDone: (done: TemplateView) => void; onClose: () => void }): JSX.Element {
@@ -293,9 +303,9 @@ function TemplateForm({ shown, onDone, onClose }: { shown: TemplateView | null; 
         <Field id="template-until" label={t("field.until")} type="date" min={draft.from} value={draft.until} onInput={(until) => set({ until })} />
       </div>
       <Field id="template-except" label={t("field.except")} value={draft.except} onInput={(except) => set({ except })} placeholder="2026-12-25 2027-01-01" pattern="\s*(\d{4}-\d{2}-\d{2}[\s,]*)*" />
-      <Field id="template-driver" label={t("templates.driver_empty")} value={draft.driver} onInput={(driver) => set({ driver })} placeholder="driver-0192f3c8…" pattern="\s*(driver-[0-9a-f]{32})?\s*" />
+      <Field id="template-driver" label={t("templates.driver_empty")} value={draft.driver} onInput={(driver) => set({ driver })} placeholder="driver-0192f3c8…" title={t("edit.id", { kind: "driver" })} pattern="\s*(driver-[0-9a-f]{32})?\s*" />
       {draft.orders.map((order, i) => (
-        <Order key={i} nth={i} order={order} onChange={(more) => set({ orders: draft.orders.map((it, j) => (j === i ? { ...it, ...more } : it)) })}
+        <Order key={order.key} nth={i} order={order} onChange={(more) => set({ orders: draft.orders.map((it, j) => (j === i ? { ...it, ...more } : it)) })}
           onRemove={nOrders > ORDERS.least ? () => set({ orders: draft.orders.filter((_, j) => j !== i) }) : null} />
       ))}
       <p><button type="button" class="ghost" disabled={nOrders >= ORDERS.most} onClick={() => set({ orders: [...draft.orders, orderDraftOf(null)] })}>{t("templates.add_order")}</button></p>
@@ -309,10 +319,11 @@ function Order({ nth, order, onChange, onRemove }: { nth: number; order: OrderDr
   return (
     <fieldset class="template-order">
       <legend>{t("templates.order", { n: nth + 1 })}</legend>
-      <Field id={id("rider")} label={t("templates.rider")} required value={order.rider} onInput={(rider) => onChange({ rider })} placeholder="rider-0192f3c8…" pattern="\s*rider-[0-9a-f]{32}\s*" />
+      <Field id={id("rider")} label={t("templates.rider")} required value={order.rider} onInput={(rider) => onChange({ rider })} placeholder="rider-0192f3c8…" title={t("edit.id", { kind: "rider" })} pattern="\s*rider-[0-9a-f]{32}\s*" />
       <Spot id={id("from")} label="templates.from" spot={order.from} name={order.fromLabel} onChange={(from, fromLabel) => onChange({ from, fromLabel })} />
       <Spot id={id("to")} label="templates.to" spot={order.to} name={order.toLabel} onChange={(to, toLabel) => onChange({ to, toLabel })} />
-      <details>
+      {/* What is wrong in there is to be seen before a browser leads there. */}
+      <details onInvalidCapture={(event) => { event.currentTarget.open = true; }}>
         <summary>{t("more")}</summary>
         <div class="form-grid">
           <Choice id={id("payment")} label={t("field.payment")} value={order.payment} onChange={(payment) => onChange({ payment })} options={PAYMENTS.map((it) => [it, word("payment", it)] as const)} />
@@ -337,13 +348,13 @@ function Spot({ id, label, spot, name, onChange }: { id: string; label: Key; spo
     <div class="form-grid">
       <Field id={id} label={t(label)} required pattern={SPOT} placeholder="-1.9441, 30.0619" value={spot} onInput={(next) => onChange(next, name)} />
       <Field id={`${id}-label`} label={t("field.label")} maxLength={LABEL_CHARS_MAX} value={name} onInput={(next) => onChange(spot, next)} />
-      <button type="button" class="ghost" onClick={() => onChange(spotOf({ lat, lon }), name)}>{t("templates.middle")}</button>
+      <button type="button" class="ghost" aria-label={`${t(label)}: ${t("templates.middle")}`} onClick={() => onChange(spotOf({ lat, lon }), name)}>{t("templates.middle")}</button>
     </div>
   );
 }
 
 /** Pauses it, lets it go on, or removes it. */
-function Word({ what, shown, onDone, onClose }: { what: Exclude<What, "change">; shown: TemplateView; onDone: () => void; onClose: () => void }): JSX.Element {
+function Word({ what, shown, onDone, onClose }: { what: Exclude<What, "change">; shown: TemplateView; onDone: (done: TemplateView) => void; onClose: () => void }): JSX.Element {
   const [known, setKnown] = useState(shown);
   const path = `${PATH}/${known.id}`;
   return (

@@ -67,6 +67,7 @@ export const en = {
   "driver.blocked": "Blocked", "driver.offers": "Considers", "driver.why": "Why no offers", "driver.why_now": "Just now nothing can be offered:",
   "driver.why_nothing": "Nothing keeps offers away just now.", "driver.why_jobs": "Since {since}, rounds looked at {jobs} jobs around it, and proposed it for {proposed}.",
   "driver.made": "Offers lately", "driver.made_none": "It was offered nothing lately.",
+  "driver.doubted": "Positions doubted", "driver.doubted_says": "Of late its device has said too often that it is where it cannot be, or where it is not.",
 
   "act": "Actions", "act.assign": "Assign", "act.reassign": "Reassign", "act.handover": "Hand over", "act.unassign": "Take from driver", "act.hold": "Hold", "act.resume": "Resume", "act.priority": "Priority",
   "act.cancel": "Cancel job", "act.block": "Keep apart", "act.force": "Force", "act.ack": "I see to it", "act.escalate": "Escalate", "act.resolve": "Resolve", "act.check": "Checklist",
@@ -107,7 +108,7 @@ export const en = {
   "figures": "What this node counts", "figures.sessions": "Sessions here", "figures.awake": "Actors awake", "figures.commands": "Commands", "figures.frames": "Frames heard",
   "figures.commit": "Commit p50 / p99", "figures.silent": "This node does not tell what it counts.", "figures.effects": "Effects open",
 
-  "help.title": "Keyboard", "keys.views": "Dispatch, actors, cluster, rules, templates", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
+  "help.title": "Keyboard", "keys.search": "Search", "keys.move": "Down and up the queue", "keys.open": "Open", "keys.close": "Close",
   "keys.assign": "Assign or reassign", "keys.hold": "Hold or resume", "keys.priority": "Priority", "keys.cancel": "Cancel", "keys.follow": "Follow the driver", "keys.zoom": "Zoom; the whole city",
   "keys.help": "This list",
 
@@ -212,7 +213,7 @@ export const en = {
   "nav.rules": "Rules", "title.rule": "Rule {id}", "stands.set": "Set", "stands.over": "Over", "stands.removed": "Removed",
   "edit.change": "Change", "edit.remove": "Remove", "edit.save": "Save", "edit.made_at": "Made", "edit.changed_at": "Changed", "edit.zones_here": "Around the middle of the map:",
   "edit.overtaken": "Somebody was first. Since you looked, this has changed:", "edit.reload": "Go on from what it is now", "edit.same": "Nothing that is shown here.",
-  "edit.what": "What", "edit.was": "Was", "edit.is": "Is now",
+  "edit.what": "What", "edit.was": "Was", "edit.is": "Is now", "edit.like": "As in: {like}", "edit.id": "{kind}-, and 32 hexadecimal digits",
   "rules.admins": "Rules are for admins", "rules.admins.says": "How drivers are found, and for which jobs otherwise, admins say. What a job was placed under is in its trace.",
   "rules.none": "There are none: drivers are found as the preset has it.", "rules.new": "New rule", "rules.remove": "Remove this rule?", "rules.for": "For which jobs", "rules.when": "When",
   "rules.in_force": "In force", "rules.to_come": "To come", "rules.all_work": "all work", "rules.everywhere": "everywhere", "rules.zones": "zones: {n}", "rules.from": "from {at}", "rules.always": "always",
@@ -228,7 +229,7 @@ export const en = {
   "field.refusal_ms": "Declines everything (s)", "field.excess_ms": "Each vehicle too large (s)", "field.fairness_ms": "Always had work (s)", "field.turn_ms": "Heads the other way (s)",
 
   "shifts": "Shifts", "shifts.none": "It has none this week, and needs none to work.", "shifts.none_demanded": "It has none this week, and needs one to work.", "shifts.add": "Add a shift", "shifts.remove": "Take this shift away?",
-  "shifts.remove.one": "Remove {at}", "shifts.later": "Later than in a week: {n}", "shifts.week": "This week only", "shifts.no_shows": "Did not come", "shifts.works_until": "May work until", "shifts.outside": "Outside shifts",
+  "shifts.gone": "It is there no more: somebody has moved it, or taken it away.", "shifts.remove.one": "Remove {at}", "shifts.later": "Later than in a week: {n}", "shifts.week": "This week only", "shifts.no_shows": "Did not come", "shifts.works_until": "May work until", "shifts.outside": "Outside shifts",
   "shifts.zone": "Zone where it is to be (empty: anywhere)", "shifts.anywhere": "anywhere", "turnout.awaited": "Awaited", "turnout.came": "Came", "turnout.missed": "Did not come", "turnout.excused": "Excused",
   "act.allow_off_shift": "Let work outside shifts", "act.allow_off_shift.says": "It may be on duty in none of its shifts for so long. Said again, the last word counts.",
   "act.revoke_off_shift": "No longer let work outside shifts", "act.revoke_off_shift.says": "In no shift it takes nothing new, ends what it has, and goes off duty.",

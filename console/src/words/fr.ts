@@ -66,6 +66,7 @@ export const fr: Words = {
   "driver.blocked": "Bloqué", "driver.offers": "Considère", "driver.why": "Pourquoi pas d’offres", "driver.why_now": "Rien ne peut lui être offert :",
   "driver.why_nothing": "Rien n’empêche les offres en ce moment.", "driver.why_jobs": "Depuis {since}, les tours ont examiné {jobs} missions autour, et l’ont proposé pour {proposed}.",
   "driver.made": "Offres récentes", "driver.made_none": "Rien ne lui a été offert récemment.",
+  "driver.doubted": "Positions douteuses", "driver.doubted_says": "Ces derniers temps, son appareil s’est dit trop souvent là où il ne peut pas être, ou là où il n’est pas.",
 
   "act": "Actions", "act.assign": "Attribuer", "act.reassign": "Réattribuer", "act.handover": "Passer le relais", "act.unassign": "Retirer au chauffeur", "act.hold": "Suspendre", "act.resume": "Reprendre", "act.priority": "Priorité",
   "act.cancel": "Annuler", "act.block": "Séparer", "act.force": "Forcer", "act.ack": "Je m’en occupe", "act.escalate": "Escalader", "act.resolve": "Clore", "act.check": "Liste",
@@ -106,7 +107,7 @@ export const fr: Words = {
   "figures": "Ce que compte ce nœud", "figures.sessions": "Sessions ici", "figures.awake": "Acteurs éveillés", "figures.commands": "Commandes", "figures.frames": "Trames reçues",
   "figures.commit": "Écriture p50 / p99", "figures.silent": "Ce nœud ne dit pas ce qu’il compte.", "figures.effects": "Effets ouverts",
 
-  "help.title": "Clavier", "keys.views": "Régulation, acteurs, grappe, règles, modèles", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
+  "help.title": "Clavier", "keys.search": "Rechercher", "keys.move": "Parcourir la file", "keys.open": "Ouvrir", "keys.close": "Fermer",
   "keys.assign": "Attribuer ou réattribuer", "keys.hold": "Suspendre ou reprendre", "keys.priority": "Priorité", "keys.cancel": "Annuler", "keys.follow": "Suivre le chauffeur", "keys.zoom": "Échelle ; toute la ville",
   "keys.help": "Cette liste",
 
@@ -211,7 +212,7 @@ export const fr: Words = {
   "nav.rules": "Règles", "title.rule": "Règle {id}", "stands.set": "Posé", "stands.over": "Terminé", "stands.removed": "Retiré",
   "edit.change": "Modifier", "edit.remove": "Retirer", "edit.save": "Enregistrer", "edit.made_at": "Créé", "edit.changed_at": "Modifié", "edit.zones_here": "Autour du centre de la carte :",
   "edit.overtaken": "Quelqu’un vous a devancé. Depuis que vous regardez, ceci a changé :", "edit.reload": "Repartir de l’état actuel", "edit.same": "Rien de ce qui est montré ici.",
-  "edit.what": "Quoi", "edit.was": "Était", "edit.is": "Est",
+  "edit.what": "Quoi", "edit.was": "Était", "edit.is": "Est", "edit.like": "Par exemple : {like}", "edit.id": "{kind}-, puis 32 chiffres hexadécimaux",
   "rules.admins": "Les règles sont réservées aux administrateurs", "rules.admins.says": "Comment les chauffeurs sont trouvés, et pour quelles missions autrement, les administrateurs le disent. Sous quelle règle une mission a été passée est dans sa trace.",
   "rules.none": "Il n’y en a pas : les chauffeurs sont trouvés comme le préréglage le dit.", "rules.new": "Nouvelle règle", "rules.remove": "Retirer cette règle ?", "rules.for": "Pour quelles missions", "rules.when": "Quand",
   "rules.in_force": "En vigueur", "rules.to_come": "À venir", "rules.all_work": "tout travail", "rules.everywhere": "partout", "rules.zones": "zones : {n}", "rules.from": "dès le {at}", "rules.always": "toujours",
@@ -227,7 +228,7 @@ export const fr: Words = {
   "field.refusal_ms": "Refuse tout (s)", "field.excess_ms": "Par véhicule trop grand (s)", "field.fairness_ms": "Toujours occupé (s)", "field.turn_ms": "Va à l’opposé (s)",
 
   "shifts": "Services", "shifts.none": "Aucun cette semaine, et il n’en a pas besoin pour travailler.", "shifts.none_demanded": "Aucun cette semaine, et il lui en faut un pour travailler.", "shifts.add": "Ajouter un service", "shifts.remove": "Retirer ce service ?",
-  "shifts.remove.one": "Retirer {at}", "shifts.later": "Au-delà d’une semaine : {n}", "shifts.week": "Cette semaine seulement", "shifts.no_shows": "Absences", "shifts.works_until": "Peut travailler jusqu’au", "shifts.outside": "Hors service",
+  "shifts.gone": "Il n’y est plus : quelqu’un l’a déplacé ou retiré.", "shifts.remove.one": "Retirer {at}", "shifts.later": "Au-delà d’une semaine : {n}", "shifts.week": "Cette semaine seulement", "shifts.no_shows": "Absences", "shifts.works_until": "Peut travailler jusqu’au", "shifts.outside": "Hors service",
   "shifts.zone": "Zone où il doit être (vide : n’importe où)", "shifts.anywhere": "n’importe où", "turnout.awaited": "Attendu", "turnout.came": "Venu", "turnout.missed": "Absent", "turnout.excused": "Excusé",
   "act.allow_off_shift": "Autoriser hors de ses heures", "act.allow_off_shift.says": "Il peut travailler hors de ses services pendant ce temps. Redit, le dernier mot compte.",
   "act.revoke_off_shift": "Ne plus autoriser hors de ses heures", "act.revoke_off_shift.says": "Hors de tout service il ne prend plus rien, finit ce qu’il a, et quitte le travail.",

@@ -66,6 +66,7 @@ export const rw: Words = {
   "driver.blocked": "Yahagaritswe", "driver.offers": "Aratekereza", "driver.why": "Impamvu atabona akazi", "driver.why_now": "Ubu ntiyahabwa akazi:",
   "driver.why_nothing": "Nta kimubuza kubona akazi ubu.", "driver.why_jobs": "Kuva {since}, harebwe akazi {jobs} hafi ye, agenerwa {proposed}.",
   "driver.made": "Ibyo aherutse guhabwa", "driver.made_none": "Nta cyo aherutse guhabwa.",
+  "driver.doubted": "Aho ari harakemangwa", "driver.doubted_says": "Muri iyi minota igikoresho cye cyavuze kenshi ko kiri aho kidashobora kuba, cyangwa aho kitari.",
 
   "act": "Ibikorwa", "act.assign": "Mugenere", "act.reassign": "Gihe undi", "act.handover": "Hererekanya", "act.unassign": "Kimwake", "act.hold": "Hagarika gato", "act.resume": "Komeza", "act.priority": "Icyihutirwa",
   "act.cancel": "Hagarika", "act.block": "Batandukanye", "act.force": "Ku gahato", "act.ack": "Ndabikurikirana", "act.escalate": "Zamura", "act.resolve": "Soza", "act.check": "Urutonde",
@@ -106,7 +107,7 @@ export const rw: Words = {
   "figures": "Ibyo iyi seriveri ibara", "figures.sessions": "Abahujwe hano", "figures.awake": "Abakinnyi bakangutse", "figures.commands": "Amategeko", "figures.frames": "Ubutumwa bwumviswe",
   "figures.commit": "Kwandika p50 / p99", "figures.silent": "Iyi seriveri ntivuga ibyo ibara.", "figures.effects": "Ibitararangira",
 
-  "help.title": "Mwandikisho", "keys.views": "Kohereza, abakinnyi, seriveri, amategeko, ibyitegererezo", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
+  "help.title": "Mwandikisho", "keys.search": "Shaka", "keys.move": "Manuka uzamuke mu murongo", "keys.open": "Fungura", "keys.close": "Funga",
   "keys.assign": "Genera cyangwa hindura", "keys.hold": "Hagarika gato cyangwa komeza", "keys.priority": "Icyihutirwa", "keys.cancel": "Hagarika", "keys.follow": "Kurikira umushoferi", "keys.zoom": "Ingano; umujyi wose",
   "keys.help": "Uru rutonde",
 
@@ -211,7 +212,7 @@ export const rw: Words = {
   "nav.rules": "Amategeko", "title.rule": "Itegeko {id}", "stands.set": "Byashyizweho", "stands.over": "Byarangiye", "stands.removed": "Byavanyweho",
   "edit.change": "Hindura", "edit.remove": "Vanaho", "edit.save": "Bika", "edit.made_at": "Byakozwe", "edit.changed_at": "Byahinduwe", "edit.zones_here": "Hafi yo hagati h’ikarita:",
   "edit.overtaken": "Hari uwakubanjirije. Kuva warebye, ibi byarahindutse:", "edit.reload": "Komereza ku biriho ubu", "edit.same": "Nta na kimwe mu bigaragara hano.",
-  "edit.what": "Iki", "edit.was": "Byari", "edit.is": "Ubu",
+  "edit.what": "Iki", "edit.was": "Byari", "edit.is": "Ubu", "edit.like": "Urugero: {like}", "edit.id": "{kind}-, n’imibare 32",
   "rules.admins": "Amategeko ni ay’abayobozi", "rules.admins.says": "Uko abashoferi bashakwa, n’akazi bihindukiraho, bivugwa n’abayobozi. Itegeko akazi kahawe riri mu mateka y’uguhuza kwako.",
   "rules.none": "Nta ryo: abashoferi bashakwa nk’uko bisanzwe.", "rules.new": "Itegeko rishya", "rules.remove": "Kuvanaho iri tegeko?", "rules.for": "Akazi bireba", "rules.when": "Ryari",
   "rules.in_force": "Rirakurikizwa", "rules.to_come": "Rizaza", "rules.all_work": "akazi kose", "rules.everywhere": "hose", "rules.zones": "uturere: {n}", "rules.from": "guhera {at}", "rules.always": "buri gihe",
@@ -227,7 +228,7 @@ export const rw: Words = {
   "field.refusal_ms": "Yanga byose (s)", "field.excess_ms": "Buri kinyabiziga kinini cyane (s)", "field.fairness_ms": "Yahoranye akazi (s)", "field.turn_ms": "Ajya ahandi (s)",
 
   "shifts": "Ibihe by’akazi", "shifts.none": "Nta gihe afite muri iki cyumweru, kandi ntagikeneye ngo akore.", "shifts.none_demanded": "Nta gihe afite muri iki cyumweru, kandi aragikeneye ngo akore.", "shifts.add": "Ongeraho igihe", "shifts.remove": "Kuvanaho iki gihe?",
-  "shifts.remove.one": "Vanaho {at}", "shifts.later": "Nyuma y’icyumweru: {n}", "shifts.week": "Iki cyumweru gusa", "shifts.no_shows": "Ntiyaje", "shifts.works_until": "Yakora kugeza", "shifts.outside": "Hanze y’igihe",
+  "shifts.gone": "Ntikikiriho: hari uwacyimuye cyangwa uwakivanyeho.", "shifts.remove.one": "Vanaho {at}", "shifts.later": "Nyuma y’icyumweru: {n}", "shifts.week": "Iki cyumweru gusa", "shifts.no_shows": "Ntiyaje", "shifts.works_until": "Yakora kugeza", "shifts.outside": "Hanze y’igihe",
   "shifts.zone": "Akarere azaba arimo (ubusa: aho ari ho hose)", "shifts.anywhere": "aho ari ho hose", "turnout.awaited": "Arategerejwe", "turnout.came": "Yaje", "turnout.missed": "Ntiyaje", "turnout.excused": "Yasonewe",
   "act.allow_off_shift": "Emerera gukora hanze y’igihe", "act.allow_off_shift.says": "Yakora hanze y’ibihe bye muri aya masaha. Iyo bivuzwe kabiri, ibya nyuma ni byo bibarwa.",
   "act.revoke_off_shift": "Kuraho gukora hanze y’igihe", "act.revoke_off_shift.says": "Iyo nta gihe afite, nta kandi kazi afata, arangiza ibyo afite, akava ku kazi.",

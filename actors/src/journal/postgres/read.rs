@@ -133,7 +133,19 @@ pub(super) async fn result(
 }
 
 /// How many rows one statement reads at most of what is undelivered.
-pub(super) const N_UNDELIVERED_MAX: usize = 8_192;
+pub(super) const N_UNDELIVERED_MAX: usize = 1_000;
+
+/// Of the shards `$1` from `$2` on, the effects of at most `$4` events, in `$2` from event `$3` on. In the order in which heads
+/// are found: so it stops where there are enough, and neither reads nor sorts the rest.
+pub(super) const WITH_EVENTS: &str = "
+    SELECT e.* FROM heads h CROSS JOIN LATERAL (
+        SELECT shard, seq, kind, id, version, at, effects FROM events e
+        WHERE e.shard = h.shard AND e.effects IS NOT NULL
+            AND e.seq > greatest(h.told, CASE WHEN h.shard = $2 THEN $3 - 1 ELSE 0 END)
+        ORDER BY e.seq LIMIT $4
+    ) e
+    WHERE h.shard = ANY ($1) AND h.shard >= $2
+    ORDER BY h.shard, e.seq LIMIT $4";
 
 /// What is undelivered of some shards, read statement by statement.
 ///
@@ -272,22 +284,13 @@ async fn with_events(
 ) -> Answer<(Vec<OutboxRow>, Option<(ShardId, u64)>)> {
     type Row = (i32, i64, i16, Uuid, i64, i64, Vec<u8>);
     let (shard, seq) = from.map_or((0, 0), |(shard, seq)| (i32::from(shard.0), seq.cast_signed()));
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT e.* FROM heads h CROSS JOIN LATERAL (
-             SELECT shard, seq, kind, id, version, at, effects FROM events e
-             WHERE e.shard = h.shard AND e.effects IS NOT NULL
-                 AND e.seq > greatest(h.told, CASE WHEN h.shard = $2 THEN $3 - 1 ELSE 0 END)
-             ORDER BY e.seq LIMIT $4
-         ) e
-         WHERE h.shard = ANY ($1) AND h.shard >= $2
-         ORDER BY e.shard, e.seq LIMIT $4",
-    )
-    .bind(numbers(shards))
-    .bind(shard)
-    .bind(seq)
-    .bind(count(limit))
-    .fetch_all(readers)
-    .await?;
+    let rows: Vec<Row> = sqlx::query_as(WITH_EVENTS)
+        .bind(numbers(shards))
+        .bind(shard)
+        .bind(seq)
+        .bind(count(limit))
+        .fetch_all(readers)
+        .await?;
     let last = rows.last().filter(|_| rows.len() >= limit);
     let last = last.map(|row| (ShardId(row.0 as u16), row.1.cast_unsigned()));
     let mut effects = Vec::new();

@@ -141,7 +141,7 @@ pub struct PostgresJournal {
     lists: Option<Arc<Line>>,
     closed: CancellationToken,
     tasks: TaskTracker,
-    /// It only looks, and has all the time there is.
+    /// It only looks, at one snapshot, and has all the time there is.
     is_patient: bool,
 }
 
@@ -828,7 +828,8 @@ impl Journal for PostgresJournal {
         after: Option<Record>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        self.bounded(records::dump(&self.readers, &self.shared, part, after, limit))
+        let is_snapshot = self.is_patient;
+        self.bounded(records::dump(&self.readers, &self.shared, is_snapshot, part, after, limit))
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {

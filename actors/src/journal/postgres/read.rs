@@ -150,15 +150,19 @@ pub(super) const WITH_EVENTS: &str = "
 /// What is undelivered of some shards, read statement by statement.
 ///
 /// An effect stands with its event until it is told, or until one statement puts it in the outbox and the mark past its
-/// event (`tell.sql`); it never comes back from there. So the outbox is read after the events, all of it: what was moved
-/// before its event was looked at is there by then, however many statements it takes. What was seen in both places counts
-/// where it is now.
+/// event (`tell.sql`); it never comes back from there. So the outbox is read after the events, at once: what was moved
+/// before its event was looked at is there by then, and whoever finds one there finds all that the same source has put there
+/// earlier. What was seen in both places counts where it is now.
+///
+/// Who looks at one snapshot finds the same whichever comes first. There the outbox does: as long as it fills pages, the
+/// events need not be read.
 #[derive(Debug)]
 pub(super) struct Pass {
     shards: ShardSet,
     after: Option<OutboxPosition>,
     limit: usize,
     n_per_page: usize,
+    is_snapshot: bool,
     step: Step,
     with_events: Vec<OutboxRow>,
     in_outbox: Vec<OutboxRow>,
@@ -169,13 +173,13 @@ pub(super) struct Pass {
 enum Step {
     /// What stands with events, from this one of this shard on.
     Events(Option<(ShardId, u64)>),
-    /// What waits in the outbox, after this position.
-    Outbox(Option<OutboxPosition>),
+    /// What waits in the outbox, at most so many rows.
+    Outbox(usize),
     Over,
 }
 
 impl Pass {
-    /// Of effects after a position, at most `limit`, with at most `n_per_page` rows for each statement.
+    /// Of effects after a position, at most `limit`, of at most `n_per_page` events for each statement.
     pub(super) fn new(
         shards: ShardSet,
         after: Option<OutboxPosition>,
@@ -187,15 +191,31 @@ impl Pass {
             after,
             limit,
             n_per_page: n_per_page.min(limit),
+            is_snapshot: false,
             step: Step::Events(after.and_then(told::place)),
             with_events: Vec::new(),
             in_outbox: Vec::new(),
         }
     }
 
+    /// The same, where all statements see one snapshot.
+    pub(super) fn of_snapshot(self) -> Self {
+        let step = if self.is_behind_outbox() { self.step } else { Step::Outbox(self.limit) };
+        Self { is_snapshot: true, step, ..self }
+    }
+
     /// Is there nothing left to read?
     pub(super) fn is_over(&self) -> bool {
         matches!(self.step, Step::Over)
+    }
+
+    /// Has whoever asks come as far as events? They were told of the outbox before.
+    fn is_behind_outbox(&self) -> bool {
+        self.after.and_then(told::place).is_some()
+    }
+
+    fn is_enough(&self) -> bool {
+        self.in_outbox.len() + self.with_events.len() >= self.limit
     }
 
     /// Runs the next statement.
@@ -209,24 +229,25 @@ impl Pass {
                     after.is_none_or(|after| row.position > after) && !shared.is_told(row.key, seq)
                 };
                 self.with_events.extend(rows.into_iter().filter(is_new));
-                let is_enough = self.with_events.len() >= self.limit;
-                match last.filter(|_| !is_enough) {
+                match last.filter(|_| !self.is_enough()) {
                     Some((shard, seq)) => Step::Events(Some((shard, seq + 1))),
-                    // Whoever has come as far as events was told of the outbox before.
-                    None if after.and_then(told::place).is_some() => Step::Over,
-                    None => Step::Outbox(after),
+                    None if self.is_snapshot || self.is_behind_outbox() => Step::Over,
+                    None => Step::Outbox(self.limit),
                 }
             }
-            Step::Outbox(after) => {
-                let rows = in_outbox(readers, self.shards, after, self.n_per_page).await?;
-                let last = rows.last().filter(|_| rows.len() >= self.n_per_page);
-                let last = last.map(|row| row.position);
+            Step::Outbox(n) => {
+                let rows = in_outbox(readers, self.shards, after, n).await?;
+                let is_all = rows.len() < n;
                 let is_new = |row: &OutboxRow| !shared.is_told(row.key, None);
-                self.in_outbox.extend(rows.into_iter().filter(is_new));
-                let is_enough = self.in_outbox.len() >= self.limit;
-                match last.filter(|_| !is_enough) {
-                    Some(last) => Step::Outbox(Some(last)),
-                    None => Step::Over,
+                self.in_outbox = rows.into_iter().filter(is_new).collect();
+                let is_short = self.in_outbox.len() < self.limit;
+                if is_short && !is_all {
+                    // What was told has taken the place of what was not. Again from the start, for one statement has to see all.
+                    Step::Outbox(n.saturating_mul(2))
+                } else if is_short && self.is_snapshot {
+                    Step::Events(None)
+                } else {
+                    Step::Over
                 }
             }
             Step::Over => Step::Over,

@@ -1470,6 +1470,106 @@ async fn what_is_put_in_the_outbox_while_it_is_read_is_found_once_and_in_order()
     journal.close().await.unwrap();
 }
 
+/// What another shard has put in the outbox meanwhile stands further back there, and is seen earlier.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_in_the_outbox_late_does_not_come_after_what_its_source_wants_told_later() {
+    let moves = |shard: u16, seq: u64| {
+        format!(
+            "INSERT INTO outbox (shard, kind, id, version, place, at, bytes)
+                 SELECT shard, kind, id, version, 0, at, '' FROM events WHERE shard = {shard} AND seq = {seq};
+             UPDATE heads SET told = {seq} WHERE shard = {shard}"
+        )
+    };
+    let database = TestDatabase::start().await;
+    let (journal, ..) = member(&database, "one").await;
+    let telling = |commit| Commit { effects: vec![vec![1]], ..commit };
+    for version in 0..2 {
+        journal.commit(telling(next(1, version))).await.unwrap();
+    }
+    let neighbour: EntityKey =
+        OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(telling(moved(neighbour))).await.unwrap();
+
+    let mut slow = database.options().connect().await.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let begun = format!("BEGIN; {}", moves(7, 1));
+    sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut slow).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(moves(8, 1))).execute(&mut other).await.unwrap();
+    let mut pass = Pass::new(ShardSet::ALL, None, 100, 1);
+    let mut n_steps = 0;
+    while !pass.is_over() {
+        pass.go_on(&journal.readers, &journal.shared).await.unwrap();
+        n_steps += 1;
+        // Two events, that there are no others, and the outbox, as far as one looks at once.
+        if n_steps == 4 {
+            sqlx::raw_sql("COMMIT").execute(&mut slow).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(moves(7, 2))).execute(&mut other).await.unwrap();
+        }
+    }
+    assert!(n_steps >= 4, "{n_steps} steps");
+    let found: Vec<_> =
+        pass.rows().into_iter().map(|row| (row.key.source, row.key.version.0)).collect();
+    assert_eq!(found, [(neighbour, 1), (entity(1), 1), (entity(1), 2)]);
+    journal.close().await.unwrap();
+}
+
+/// However many of those that come first are told already, and not yet taken out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_does_not_hide_what_waits_behind_it_in_the_outbox() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    for version in 0..4 {
+        let commit = next(1, version);
+        journal.commit(Commit { effects: vec![vec![1]], ..commit }).await.unwrap();
+    }
+    let epoch = arbiter.epoch(ShardId(7)).unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    for seq in [2, 4] {
+        put_off(seq, epoch, &mut other).await;
+    }
+    // As they are between being told and being taken out by the next statement.
+    let told = [1, 2, 3].map(|version| EffectKey {
+        source: entity(1),
+        version: Version(version),
+        index: 0,
+    });
+    journal.shared.forgotten().extend(told);
+    let left = journal.undelivered(&ShardSet::ALL, None, 1).await.unwrap();
+    assert_eq!(left.iter().map(|row| row.key.version.0).collect::<Vec<_>>(), [4]);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_at_a_snapshot_reads_no_events_while_the_outbox_fills_its_pages() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let telling = |commit| Commit { effects: vec![vec![1]], ..commit };
+    for version in 0..2 {
+        journal.commit(telling(next(1, version))).await.unwrap();
+    }
+    let neighbour: EntityKey =
+        OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(telling(moved(neighbour))).await.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    put_off(2, arbiter.epoch(ShardId(7)).unwrap(), &mut other).await;
+
+    let looking = PostgresJournal::look(database.options(), "check").await.unwrap();
+    let mut pass = Pass::new(ShardSet::ALL, None, 2, 1).of_snapshot();
+    pass.go_on(&looking.readers, &looking.shared).await.unwrap();
+    assert!(pass.is_over(), "one statement, for it found as many as were asked for");
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = looking.dump(Part::Effects, after, 1).await.unwrap();
+        let Some(record) = page.into_iter().next() else { break };
+        let Record::Effect { source, version, .. } = &record else { panic!("{record:?}") };
+        found.push((*source, version.0));
+        after = Some(record);
+    }
+    assert_eq!(found, [(entity(1), 1), (entity(1), 2), (neighbour, 1)]);
+    looking.close().await.unwrap();
+    journal.close().await.unwrap();
+}
+
 /// The next commit of the first entity: it answers a command with its number.
 fn answering(version: u64, n_events: usize, n: u64) -> Commit {
     let event = EncodedEvent { name: "moved".into(), bytes: vec![] };

@@ -5,8 +5,8 @@ use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
-        EffectKey, FeedCursor, FeedEvent, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS,
-        Recorded, Sort, Stored, ViewQuery, feed,
+        EffectKey, FeedCursor, FeedEvent, JournalError, List, OutboxPosition, OutboxRow,
+        RECENT_RESULTS, Recorded, Sort, Stored, ViewQuery, feed,
     },
 };
 use futures_util::future::FutureExt;
@@ -391,53 +391,73 @@ pub(super) async fn history(
     Ok(rows.into_iter().map(recorded).collect())
 }
 
-/// A row of [`views_query`].
-type ListRow = (Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
+/// A row of [`lists_query`].
+type ListRow = (i32, Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
 
-pub(super) async fn views(
-    readers: &PgPool,
-    query: &ViewQuery,
-) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    listed(query, views_query(query).build_query_as().fetch_all(readers).await?)
+pub(super) async fn lists(readers: &PgPool, queries: &[ViewQuery]) -> Answer<Vec<List>> {
+    listed(queries, lists_query(queries).build_query_as().fetch_all(readers).await?)
 }
 
 /// The same on a connection of its own, and once more on another if that was lost; none, if somebody else uses it.
-pub(super) async fn views_on(
-    line: &Line,
-    query: &ViewQuery,
-) -> Option<Answer<Vec<(EntityKey, ViewRow)>>> {
+pub(super) async fn lists_on(line: &Line, queries: &[ViewQuery]) -> Option<Answer<Vec<List>>> {
     let rows = line.ask_if_free(|connection| {
-        let mut sql = views_query(query);
+        let mut sql = lists_query(queries);
         async move { sql.build_query_as().fetch_all(connection).await }.boxed()
     });
-    Some(rows.await?.map_err(JournalError::from).and_then(|rows| listed(query, rows)))
+    Some(rows.await?.map_err(JournalError::from).and_then(|rows| listed(queries, rows)))
 }
 
-fn listed(query: &ViewQuery, rows: Vec<ListRow>) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    rows.into_iter()
-        .map(|(id, status, rider, driver, at, body)| {
-            let entity = EntityKey { kind: query.kind, id };
-            let body = serde_json::from_str(&body).map_err(|error| JournalError::Unreadable {
-                entity,
-                problem: format!("view: {error}"),
-            })?;
-            let (rider, driver) = (rider.map(RiderId), driver.map(DriverId));
-            Ok((entity, ViewRow { status, rider, driver, at: moment(at), body }))
-        })
-        .collect()
+fn listed(queries: &[ViewQuery], rows: Vec<ListRow>) -> Answer<Vec<List>> {
+    let mut lists: Vec<List> = queries.iter().map(|_| List::new()).collect();
+    for (nth, id, status, rider, driver, at, body) in rows {
+        let nth = usize::try_from(nth).unwrap_or(usize::MAX);
+        let (Some(query), Some(list)) = (queries.get(nth), lists.get_mut(nth)) else {
+            return Err(JournalError::Unavailable("an answer to nothing that was asked".into()));
+        };
+        let entity = EntityKey { kind: query.kind, id };
+        let body = serde_json::from_str(&body).map_err(|error| JournalError::Unreadable {
+            entity,
+            problem: format!("view: {error}"),
+        })?;
+        let (rider, driver) = (rider.map(RiderId), driver.map(DriverId));
+        list.push((entity, ViewRow { status, rider, driver, at: moment(at), body }));
+    }
+    // Each is in order already, most likely: only of what was sorted last is that promised.
+    for (query, list) in queries.iter().zip(&mut lists) {
+        list.sort_by(|(one, a), (other, b)| {
+            let oldest_first = (a.at, one.id).cmp(&(b.at, other.id));
+            match query.sort {
+                Sort::Newest => oldest_first.reverse(),
+                Sort::Oldest => oldest_first,
+            }
+        });
+    }
+    Ok(lists)
+}
+
+/// All lists in one statement, each row with the number of its list.
+fn lists_query(queries: &[ViewQuery]) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new("");
+    for (query, nth) in queries.iter().zip(0_i32..) {
+        sql.push(if nth == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.push(nth).push(" AS list, l.* FROM (");
+        push_list(&mut sql, query);
+        sql.push(") l");
+    }
+    sql
 }
 
 /// One arm per status: each walks its own part of an index from the newest row and stops, and what
 /// little is left is sorted. With `status IN (…)` every row that ever had one of them would be.
 /// Whoever asks for a person's rows has few to choose from: their index leads.
-fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
+fn push_list(sql: &mut QueryBuilder<Postgres>, query: &ViewQuery) {
     let statuses: BTreeSet<_> = query.statuses.iter().map(Some).collect();
     let arms = if statuses.is_empty() { BTreeSet::from([None]) } else { statuses };
     let (way, beyond) = match query.sort {
         Sort::Newest => (" DESC", " AND (s.at, s.id) < ("),
         Sort::Oldest => (" ASC", " AND (s.at, s.id) > ("),
     };
-    let mut sql = QueryBuilder::new("SELECT * FROM (");
+    sql.push("SELECT * FROM (");
     for (status, n) in arms.into_iter().zip(0..) {
         sql.push(if n == 0 { "(" } else { " UNION ALL (" });
         let is_listed = status.is_some() && query.rider.is_none() && query.driver.is_none();
@@ -471,7 +491,6 @@ fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
     }
     sql.push(") v ORDER BY at").push(way).push(", id").push(way);
     sql.push(" LIMIT ").push_bind(count(query.limit));
-    sql
 }
 
 pub(super) async fn balance(readers: &PgPool, account: String, currency: Currency) -> Answer<i64> {

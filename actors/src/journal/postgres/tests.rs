@@ -631,6 +631,24 @@ async fn who_writes_nothing_reads_lists_on_one_connection_and_misses_none_when_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_lists_are_read_by_one_statement() {
+    let database = TestDatabase::start().await;
+    let settings = Settings { committers: 0, readers: 1, ..Settings::default() };
+    let opened = PostgresJournal::open_member(database.options(), "gateway", settings).await;
+    let (journal, _arbiter) = opened.unwrap();
+    let kinds = [Kind::Zone, Kind::Rule, Kind::Revocation];
+    let queries = kinds.map(|kind| ViewQuery::newest(kind, 10)).to_vec();
+    let lists = journal.lists(queries).await.unwrap();
+    assert!(lists.len() == 3 && lists.iter().all(Vec::is_empty), "{lists:?}");
+    let mut other = database.options().connect().await.unwrap();
+    let said = "SELECT query FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'outrider gateway %' AND query LIKE '%FROM views s%'";
+    let said: Vec<String> = sqlx::query_scalar(said).fetch_all(&mut other).await.unwrap();
+    assert!(said.len() == 1 && said[0].contains("SELECT 2 AS list"), "{said:?}");
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_that_nobody_waits_for_any_more_hold_no_more_connections() {
     let database = TestDatabase::start().await;
     let settings = Settings { committers: 0, readers: 1, ..Settings::default() };

@@ -91,8 +91,6 @@ use protocol::{
     work::Wish,
 };
 use rest::Answered;
-use revocations::Revocations;
-use rules::Rules;
 use serde::Deserialize;
 use sessions::{Room, Sessions};
 use socket::Socket;
@@ -118,7 +116,6 @@ use turned_away::TurnedAway;
 use turns::Turns;
 use uses::Uses;
 use utoipa::IntoParams;
-use zones::Zones;
 
 /// How often durations that were measured are added up.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -296,12 +293,8 @@ impl Gateway {
         drop(tokio::spawn(attendance::tell(Arc::downgrade(&gate), Arc::clone(&gate.attendance))));
         gate.system.answer_with(Arc::new(front::Desk(Arc::downgrade(&gate))));
         // Before anybody is let in, and after others can say what is revoked meanwhile.
-        let newest = Box::pin(replica::load::<Revocations>(&gate)).await?;
-        drop(tokio::spawn(replica::follow::<Revocations>(Arc::downgrade(&gate), newest)));
-        let newest = Box::pin(replica::load::<Zones>(&gate)).await?;
-        drop(tokio::spawn(replica::follow::<Zones>(Arc::downgrade(&gate), newest)));
-        let newest = Box::pin(replica::load::<Rules>(&gate)).await?;
-        drop(tokio::spawn(replica::follow::<Rules>(Arc::downgrade(&gate), newest)));
+        let known = Box::pin(replica::load(&gate)).await?;
+        drop(tokio::spawn(replica::follow(Arc::downgrade(&gate), known)));
         drop(tokio::spawn(templates::make_days(Arc::downgrade(&gate))));
         let incidents = Arc::clone(&gate.incidents);
         drop(tokio::spawn(incidents::follow(Arc::downgrade(&gate), incidents)));

@@ -8,7 +8,7 @@ use crate::{
     Claim, Commit, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent, Kind},
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use protocol::{CommandId, Currency, DriverId, RiderId, ShardId, ShardSet, Timestamp};
 use std::{fmt::Debug, sync::Arc};
 use thiserror::Error;
@@ -109,7 +109,20 @@ pub trait Journal: Debug + Send + Sync + 'static {
     fn views(
         &self,
         query: ViewQuery,
-    ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>>;
+    ) -> BoxFuture<'_, Result<List, JournalError>>;
+
+    /// Several lists, each as [`Journal::views`] gives it, in the order of the queries: for who looks at the same ones again and
+    /// again, and would rather ask once.
+    fn lists(&self, queries: Vec<ViewQuery>) -> BoxFuture<'_, Result<Vec<List>, JournalError>> {
+        async move {
+            let mut lists = Vec::with_capacity(queries.len());
+            for query in queries {
+                lists.push(self.views(query).await?);
+            }
+            Ok(lists)
+        }
+        .boxed()
+    }
 
     /// The sum of all postings to an account, in minor units.
     fn balance(
@@ -239,6 +252,9 @@ pub struct OutboxRow {
     /// The encoded [`crate::Effect`].
     pub bytes: Vec<u8>,
 }
+
+/// Rows of one kind, and whose they are.
+pub type List = Vec<(EntityKey, ViewRow)>;
 
 /// Which rows.
 #[derive(Debug, Clone, PartialEq)]

@@ -352,7 +352,8 @@ impl System {
         let everything = ShardSet::ALL;
         let undelivered = patiently(|| relay::read_outbox(&system, &everything)).await?;
         let deadlines = patiently(|| system.read_deadlines(&everything)).await?;
-        info!(n_undelivered = undelivered.len(), n_deadlines = deadlines.len(), "journal read");
+        let n_undelivered = undelivered.parcels.len();
+        info!(n_undelivered, n_deadlines = deadlines.len(), "journal read");
         system.0.relay.take_over(undelivered);
         system.arm(deadlines);
         system.run(deliveries);

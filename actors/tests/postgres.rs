@@ -28,6 +28,9 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// How long anything may take that is waited for.
+const SOON: Duration = Duration::from_secs(10);
+
 async fn in_postgres() -> (SharedJournal, TestDatabase) {
     let database = TestDatabase::start().await;
     let journal = open(&database).await;
@@ -263,7 +266,6 @@ async fn while_the_database_is_away_callers_are_refused_at_once() {
 /// Somebody holds what every commit must lock, and does not let it go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_is_held_up_ends_by_its_own_limit_and_is_in_doubt_until_it_can_be_told() {
-    const SOON: Duration = Duration::from_secs(10);
     const WHO_WAITS: &str = "SELECT pid FROM pg_locks WHERE NOT granted
         AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()) LIMIT 1";
     const IS_THERE: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
@@ -291,7 +293,8 @@ async fn a_commit_that_is_held_up_ends_by_its_own_limit_and_is_in_doubt_until_it
             }
         }
     };
-    let (outcome, pid) = tokio::join!(journal.commit(commit(2)), held_up);
+    let both = async { tokio::join!(journal.commit(commit(2)), held_up) };
+    let (outcome, pid) = tokio::time::timeout(SOON, both).await.expect("it waits, and is given up");
     assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
     // Nobody is kept waiting for what nobody knows.
     let again = journal.commit(commit(2)).await;
@@ -368,11 +371,13 @@ async fn a_read_that_nobody_answers_ends_and_takes_no_connection_with_it() {
     let mut held = holder.begin().await.unwrap();
     sqlx::query("LOCK TABLE events").execute(&mut *held).await.unwrap();
     let collapse = async {
-        const IS_ASKED: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)";
+        const IS_ASKED: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database =
+            (SELECT oid FROM pg_database WHERE datname = current_database()))";
         while !sqlx::query_scalar::<_, bool>(IS_ASKED).fetch_one(&mut other).await.unwrap() {}
         tunnel.is_collapsed.send_replace(true);
     };
-    let (load, ()) = tokio::join!(journal.load(order(1)), collapse);
+    let both = async { tokio::join!(journal.load(order(1)), collapse) };
+    let (load, ()) = tokio::time::timeout(SOON, both).await.expect("it is asked, and given up");
     assert!(matches!(load, Err(JournalError::Unavailable(_))), "{load:?}");
 
     held.rollback().await.unwrap();
@@ -382,7 +387,7 @@ async fn a_read_that_nobody_answers_ends_and_takes_no_connection_with_it() {
             assert!(matches!(error, JournalError::Unavailable(_)), "{error}");
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), read_again).await.expect("soon");
+    tokio::time::timeout(SOON, read_again).await.expect("it reads again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

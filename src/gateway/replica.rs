@@ -7,21 +7,23 @@
 //!
 //! Such an entity is one like any other, so it is durable before anybody hears yes, and what is in the list was
 //! committed. A node reads all of them that anybody needs before it lets anybody in. After that it hears of changes from the node where
-//! they happen, and finds those it was not told of when it looks at the list. One that is alone looks, too, if less often: what it did
-//! itself it does not know either, if the answer was lost.
+//! they happen, and finds those it was not told of when it looks at the lists, all of them at once: there may be many nodes that have
+//! nothing else to do. One that is alone looks, too, if less often: what it did itself it does not know either, if the answer was lost.
 
-use super::Gate;
+use super::{Gate, revocations::Revocations, rules::Rules, zones::Zones};
 use actors::{
     EntityKey, Kind, ViewRow,
-    journal::{JournalError, Sort, ViewQuery},
+    journal::{JournalError, List, Sort, ViewQuery},
 };
 use protocol::Timestamp;
 use std::{
+    mem,
     sync::{Arc, Weak},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 /// How often a node of several looks for what it was not told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -43,87 +45,132 @@ pub(super) const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 const PAGE_ROWS: usize = 1_000;
 
 /// A kind of entity that every node knows.
-pub(super) trait Replica: Send + Sync + 'static {
+pub(super) trait Replica: Sync {
     /// Which.
-    const KIND: Kind;
+    fn kind(&self) -> Kind;
+
     /// The same in words, for logs.
-    const WHAT: &'static str;
+    fn what(&self) -> &'static str;
+
     /// In which statuses one must be known.
-    const STATUSES: &'static [&'static str];
+    fn statuses(&self) -> &'static [&'static str];
+
     /// In which others for [`KEPT_FOR`] only, so that whoever knows otherwise hears of it.
-    const SETTLED: &'static [&'static str] = &[];
+    fn settled(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Takes in what the list says; some of it is known already. An earlier state may come after a later one.
-    fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]);
+    fn take_in(&self, gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]);
 
     /// How many are known.
-    fn n_known(gate: &Gate) -> usize;
+    fn n_known(&self, gate: &Gate) -> usize;
 
     /// What is known is as new as it gets.
-    fn has_looked(_gate: &Gate) {}
+    fn has_looked(&self, _gate: &Gate) {}
 
     /// Every second.
-    fn tend(_gate: &Gate) {}
+    fn tend(&self, _gate: &Gate) {}
 
     /// Forgets what nobody needs to know any more.
-    fn forget(_gate: &Gate) {}
+    fn forget(&self, _gate: &Gate) {}
 }
 
-/// Reads all of it, before anybody is let in; returns the newest moment. A node that cannot is of no use: it would
-/// allow what others have forbidden.
-pub(super) async fn load<R: Replica>(gate: &Arc<Gate>) -> Result<Timestamp, JournalError> {
-    let until = Instant::now() + START_PATIENCE;
-    loop {
-        match read::<R>(gate, Since::start(gate.system.now())).await {
-            Ok(newest) => {
-                R::has_looked(gate);
-                info!(what = R::WHAT, n = R::n_known(gate), "read");
-                return Ok(newest);
+/// All of them. Revocations are read last, so that nobody is let in long after they were.
+const ALL: [&dyn Replica; 3] = [&Zones, &Rules, &Revocations];
+
+/// One of them, and how far this node has followed it.
+pub(super) struct Followed {
+    replica: &'static dyn Replica,
+    /// The newest moment that was read.
+    newest: Timestamp,
+    /// When all of it is read again.
+    read_all_at: Instant,
+    /// It could not be read when it was last looked at.
+    is_blind: bool,
+}
+
+/// Reads all of them, before anybody is let in. A node that cannot is of no use: it would allow what others have forbidden.
+pub(super) async fn load(gate: &Arc<Gate>) -> Result<Vec<Followed>, JournalError> {
+    let mut all = Vec::with_capacity(ALL.len());
+    for replica in ALL {
+        let until = Instant::now() + START_PATIENCE;
+        let newest = loop {
+            match read(gate, replica, Since::start(gate.system.now())).await {
+                Ok(newest) => break newest,
+                Err(error) if Instant::now() < until => {
+                    warn!(what = replica.what(), %error, "cannot be read; trying again");
+                    sleep(LOOK_EVERY).await;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if Instant::now() < until => {
-                warn!(what = R::WHAT, %error, "cannot be read; trying again");
-                sleep(LOOK_EVERY).await;
-            }
-            Err(error) => return Err(error),
-        }
+        };
+        replica.has_looked(gate);
+        info!(what = replica.what(), n = replica.n_known(gate), "read");
+        let read_all_at = Instant::now() + READ_ALL_EVERY;
+        all.push(Followed { replica, newest, read_all_at, is_blind: false });
     }
+    Ok(all)
 }
 
 /// Finds what this node was not told, and forgets what nobody needs, as long as there is a gate.
-pub(super) async fn follow<R: Replica>(gate: Weak<Gate>, mut newest: Timestamp) {
-    let mut read_all_at = Instant::now() + READ_ALL_EVERY;
+pub(super) async fn follow(gate: Weak<Gate>, mut all: Vec<Followed>) {
     let mut forget_at = Instant::now() + FORGET_EVERY;
     let mut looked_at = Instant::now();
-    let mut is_blind = false;
     loop {
         sleep(LOOK_EVERY).await;
         let Some(gate) = gate.upgrade() else { return };
-        R::tend(&gate);
+        all.iter().for_each(|it| it.replica.tend(&gate));
         if Instant::now() >= forget_at {
             forget_at = Instant::now() + FORGET_EVERY;
-            R::forget(&gate);
+            all.iter().for_each(|it| it.replica.forget(&gate));
         }
         if !is_time(gate.has_others(), looked_at.elapsed()) {
             continue;
         }
         looked_at = Instant::now();
-        let is_due = Instant::now() >= read_all_at;
-        let recent = Since::all(newest - LOOK_BACK);
-        let since = if is_due { recent.and_all(gate.system.now()) } else { recent };
-        match read::<R>(&gate, since).await {
-            Ok(read) => {
-                newest = newest.max(read);
-                R::has_looked(&gate);
-                if is_due {
-                    read_all_at = Instant::now() + READ_ALL_EVERY;
+        let (due, recent): (Vec<&mut Followed>, Vec<_>) =
+            all.iter_mut().partition(|it| looked_at >= it.read_all_at);
+        let newest = read_recent(&gate, &recent).await;
+        for (followed, newest) in recent.into_iter().zip(newest) {
+            followed.note(&gate, newest);
+        }
+        for followed in due {
+            let since = Since::all(followed.since()).and_all(gate.system.now());
+            let newest = read(&gate, followed.replica, since).await;
+            if newest.is_ok() {
+                followed.read_all_at = Instant::now() + READ_ALL_EVERY;
+            }
+            followed.note(&gate, newest);
+        }
+    }
+}
+
+impl Followed {
+    /// Since when it is looked at again.
+    fn since(&self) -> Timestamp {
+        self.newest - LOOK_BACK
+    }
+
+    /// Whatever has changed since then, as far as one page goes.
+    fn query(&self) -> ViewQuery {
+        page(self.replica, &all_statuses(self.replica), self.since(), None)
+    }
+
+    /// Notes what came of a look.
+    fn note(&mut self, gate: &Gate, newest: Result<Timestamp, JournalError>) {
+        match newest {
+            Ok(newest) => {
+                self.newest = self.newest.max(newest);
+                self.replica.has_looked(gate);
+                self.is_blind = false;
+            }
+            Err(error) => {
+                if !mem::replace(&mut self.is_blind, true) {
+                    let what = self.replica.what();
+                    warn!(what, %error, "cannot be read; trying again every second");
                 }
-                is_blind = false;
             }
-            Err(error) if !is_blind => {
-                is_blind = true;
-                warn!(what = R::WHAT, %error, "cannot be read; trying again every second");
-            }
-            Err(_) => {}
         }
     }
 }
@@ -161,50 +208,107 @@ impl Since {
 
     /// What is to be read one after the other: in which statuses, and since when. What is settled first, for what is not settled any
     /// more by then is found afterwards.
-    fn reads<R: Replica>(self) -> Vec<(Vec<&'static str>, Timestamp)> {
-        if self.known == self.settled || R::SETTLED.is_empty() {
-            return vec![([R::SETTLED, R::STATUSES].concat(), self.known)];
+    fn reads(self, replica: &dyn Replica) -> Vec<(Vec<&'static str>, Timestamp)> {
+        let (statuses, settled) = (replica.statuses(), replica.settled());
+        if self.known == self.settled || settled.is_empty() {
+            return vec![(all_statuses(replica), self.known)];
         }
-        vec![(R::SETTLED.to_vec(), self.settled), (R::STATUSES.to_vec(), self.known)]
+        vec![(settled.to_vec(), self.settled), (statuses.to_vec(), self.known)]
     }
 }
 
+fn all_statuses(replica: &dyn Replica) -> Vec<&'static str> {
+    [replica.settled(), replica.statuses()].concat()
+}
+
+/// Takes in what has changed lately, by one look at all lists: hardly ever is there anything. Returns of each the newest moment
+/// that was read.
+async fn read_recent(
+    gate: &Arc<Gate>,
+    recent: &[&mut Followed],
+) -> Vec<Result<Timestamp, JournalError>> {
+    let queries = recent.iter().map(|it| it.query()).collect();
+    let mut newest = Vec::with_capacity(recent.len());
+    match in_time(gate.system.journal().lists(queries)).await {
+        Ok(lists) => {
+            for (it, first) in recent.iter().zip(lists) {
+                let statuses = all_statuses(it.replica);
+                newest.push(read_in(gate, it.replica, &statuses, it.since(), Some(first)).await);
+            }
+        }
+        Err(error @ JournalError::Unavailable(_)) => {
+            newest.extend(recent.iter().map(|_| Err(error.clone())));
+        }
+        // What is wrong with one keeps nobody from knowing the others.
+        Err(JournalError::Unreadable { .. }) => {
+            for it in recent {
+                newest.push(read(gate, it.replica, Since::all(it.since())).await);
+            }
+        }
+    }
+    newest
+}
+
 /// Takes in what has changed since then; returns the newest moment that was read.
-async fn read<R: Replica>(gate: &Arc<Gate>, since: Since) -> Result<Timestamp, JournalError> {
+async fn read(
+    gate: &Arc<Gate>,
+    replica: &dyn Replica,
+    since: Since,
+) -> Result<Timestamp, JournalError> {
     let mut newest = Timestamp::default();
-    for (statuses, since) in since.reads::<R>() {
-        newest = newest.max(read_in::<R>(gate, &statuses, since).await?);
+    for (statuses, since) in since.reads(replica) {
+        newest = newest.max(read_in(gate, replica, &statuses, since, None).await?);
     }
     Ok(newest)
 }
 
-/// The same of what is in these statuses.
-async fn read_in<R: Replica>(
+/// The same of what is in these statuses. The first page may have been read before.
+async fn read_in(
     gate: &Arc<Gate>,
+    replica: &dyn Replica,
     statuses: &[&'static str],
     since: Timestamp,
+    mut first: Option<List>,
 ) -> Result<Timestamp, JournalError> {
     let (mut newest, mut after) = (since, None);
     loop {
-        let query = ViewQuery {
-            statuses: statuses.iter().map(|&status| status.to_owned()).collect(),
-            since: Some(since),
-            sort: Sort::Oldest,
-            after,
-            ..ViewQuery::newest(R::KIND, PAGE_ROWS)
+        let rows = match first.take() {
+            Some(rows) => rows,
+            None => {
+                let query = page(replica, statuses, since, after);
+                in_time(gate.system.journal().views(query)).await?
+            }
         };
-        let read = timeout(LOOK_WITHIN, gate.system.journal().views(query)).await;
-        let rows = read.unwrap_or_else(|_elapsed| {
-            Err(JournalError::Unavailable("no answer in time".to_owned()))
-        })?;
         let is_last = rows.len() < PAGE_ROWS;
         after = rows.last().map(|(key, row)| (row.at, key.id));
         newest = newest.max(after.map_or(since, |(at, _)| at));
-        R::take_in(gate, &rows);
+        replica.take_in(gate, &rows);
         if is_last {
             return Ok(newest);
         }
     }
+}
+
+fn page(
+    replica: &dyn Replica,
+    statuses: &[&'static str],
+    since: Timestamp,
+    after: Option<(Timestamp, Uuid)>,
+) -> ViewQuery {
+    ViewQuery {
+        statuses: statuses.iter().map(|&status| status.to_owned()).collect(),
+        since: Some(since),
+        sort: Sort::Oldest,
+        after,
+        ..ViewQuery::newest(replica.kind(), PAGE_ROWS)
+    }
+}
+
+async fn in_time<T>(
+    look: impl Future<Output = Result<T, JournalError>>,
+) -> Result<T, JournalError> {
+    let late = |_elapsed| Err(JournalError::Unavailable("no answer in time".to_owned()));
+    timeout(LOOK_WITHIN, look).await.unwrap_or_else(late)
 }
 
 impl Gate {
@@ -217,7 +321,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{revocations::Revocations, zones::Zones};
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -230,19 +333,36 @@ mod tests {
 
     #[test]
     fn a_start_reads_what_holds_and_what_was_settled_within_a_day() {
-        let reads = Since::start(NOW).reads::<Zones>();
+        let reads = Since::start(NOW).reads(&Zones);
         let day_ago = NOW - 24 * HOUR;
         let all = Timestamp::default();
         assert_eq!(reads, [(vec!["open"], day_ago), (vec!["paused", "scarce"], all)]);
-        let reads = Since::start(NOW).reads::<Revocations>();
+        let reads = Since::start(NOW).reads(&Revocations);
         assert_eq!(reads, [(vec!["in_force"], all)], "nothing of them is ever settled");
+    }
+
+    #[test]
+    fn a_look_asks_for_all_kinds_and_whatever_may_have_become_of_each() {
+        let followed = ALL.map(|replica| Followed {
+            replica,
+            newest: NOW,
+            read_all_at: Instant::now(),
+            is_blind: false,
+        });
+        let asked: Vec<_> = followed.iter().map(Followed::query).collect();
+        let kinds: Vec<_> = asked.iter().map(|it| it.kind).collect();
+        assert_eq!(kinds, [Kind::Zone, Kind::Rule, Kind::Revocation]);
+        assert_eq!(asked[0].statuses, ["open", "paused", "scarce"]);
+        assert_eq!(asked[2].statuses, ["in_force"]);
+        let since = Some(NOW - LOOK_BACK);
+        assert!(asked.iter().all(|it| it.since == since && it.sort == Sort::Oldest));
     }
 
     #[test]
     fn who_was_blind_for_days_hears_of_all_that_was_settled_meanwhile() {
         let recent = NOW - Duration::from_secs(60);
         let one_read = [(vec!["open", "paused", "scarce"], recent)];
-        assert_eq!(Since::all(recent).reads::<Zones>(), one_read);
+        assert_eq!(Since::all(recent).reads(&Zones), one_read);
         assert_eq!(Since::all(recent).and_all(NOW), Since::start(NOW));
         let blind = Since::all(NOW - 72 * HOUR).and_all(NOW);
         assert_eq!(blind, Since { known: Timestamp::default(), settled: NOW - 72 * HOUR });

@@ -223,31 +223,39 @@ impl Gate {
 pub(super) struct Revocations;
 
 impl Replica for Revocations {
-    const KIND: Kind = Kind::Revocation;
-    const WHAT: &'static str = "revocations";
-    const STATUSES: &'static [&'static str] = &[IN_FORCE];
+    fn kind(&self) -> Kind {
+        Kind::Revocation
+    }
 
-    fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
+    fn what(&self) -> &'static str {
+        "revocations"
+    }
+
+    fn statuses(&self) -> &'static [&'static str] {
+        &[IN_FORCE]
+    }
+
+    fn take_in(&self, gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
         let all: Vec<_> = rows.iter().filter_map(|(_, row)| InForce::of_row(row)).collect();
         gate.take_in(&all);
     }
 
-    fn n_known(gate: &Gate) -> usize {
+    fn n_known(&self, gate: &Gate) -> usize {
         gate.keys.revoked().len()
     }
 
     /// Whoever is told by others what is revoked believes newcomers only as long as it knows.
-    fn has_looked(gate: &Gate) {
+    fn has_looked(&self, gate: &Gate) {
         if gate.has_others() {
             gate.keys.revoked().is_known_until(gate.system.now() + BLIND_MAX);
         }
     }
 
-    fn tend(gate: &Gate) {
+    fn tend(&self, gate: &Gate) {
         gate.taps.forget_gone();
     }
 
-    fn forget(gate: &Gate) {
+    fn forget(&self, gate: &Gate) {
         gate.keys.revoked().forget_lapsed(gate.system.now());
     }
 }

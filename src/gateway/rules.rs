@@ -49,12 +49,23 @@ const BUSY_MS: u64 = 1_000;
 pub(super) struct Rules;
 
 impl Replica for Rules {
-    const KIND: Kind = Kind::Rule;
-    const WHAT: &'static str = "rules";
-    const STATUSES: &'static [&'static str] = &[SET];
-    const SETTLED: &'static [&'static str] = &[OVER, REMOVED];
+    fn kind(&self) -> Kind {
+        Kind::Rule
+    }
 
-    fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
+    fn what(&self) -> &'static str {
+        "rules"
+    }
+
+    fn statuses(&self) -> &'static [&'static str] {
+        &[SET]
+    }
+
+    fn settled(&self) -> &'static [&'static str] {
+        &[OVER, REMOVED]
+    }
+
+    fn take_in(&self, gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
         let all = rows.iter().filter_map(|(key, row)| {
             let standing = Standing::of_row(row);
             if standing.is_none() {
@@ -65,15 +76,15 @@ impl Replica for Rules {
         gate.take_in_rules(all);
     }
 
-    fn n_known(gate: &Gate) -> usize {
+    fn n_known(&self, gate: &Gate) -> usize {
         gate.system.regions().rules().n_set(gate.system.now())
     }
 
-    fn has_looked(gate: &Gate) {
+    fn has_looked(&self, gate: &Gate) {
         gate.system.regions().rules().are_read();
     }
 
-    fn forget(gate: &Gate) {
+    fn forget(&self, gate: &Gate) {
         gate.system.regions().rules().forget_settled(gate.system.now() - KEPT_FOR);
     }
 }

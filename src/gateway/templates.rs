@@ -57,8 +57,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-/// How often a node looks for days that are being made.
+/// How often a node looks for days that are being made, if it has any shard, or went on with one not long ago.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often another one does, of which there may be many: a day is its affair only once it has been left alone.
+const LOOK_EVERY_IDLY: Duration = Duration::from_secs(5);
 /// How long one look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// How many days are worked at at once: each places some orders, or looks for a driver.
@@ -587,6 +589,8 @@ enum Next {
 /// Goes on with all days that are being made of templates which this node has, as long as there is a gate.
 pub(super) async fn make_days(gate: Weak<Gate>) {
     let mut again_at: HashMap<TemplateId, Instant> = HashMap::new();
+    let mut looked_at = Instant::now();
+    let mut concerned_until = looked_at;
     let mut is_blind = false;
     loop {
         sleep(LOOK_EVERY).await;
@@ -594,6 +598,11 @@ pub(super) async fn make_days(gate: Weak<Gate>) {
         if gate.drain.is_cancelled() {
             return;
         }
+        let is_concerned = gate.system.has_shards() || Instant::now() < concerned_until;
+        if !looks_again(is_concerned, looked_at.elapsed()) {
+            continue;
+        }
+        looked_at = Instant::now();
         let query = ViewQuery {
             statuses: vec![DUE.to_owned()],
             sort: Sort::Oldest,
@@ -616,6 +625,10 @@ pub(super) async fn make_days(gate: Weak<Gate>) {
         let ours: Vec<TemplateId> = ours.map(|(key, _)| TemplateId(key.id)).collect();
         again_at.retain(|id, _| ours.contains(id));
         let now = Instant::now();
+        if !ours.is_empty() {
+            // Until it is seen whether that one is left alone again.
+            concerned_until = now + 2 * LEFT_ALONE;
+        }
         let is_time = |id: &&TemplateId| again_at.get(id).is_none_or(|at| *at <= now);
         let due: Vec<TemplateId> = ours.iter().filter(is_time).copied().collect();
         let steps = due.into_iter().map(|id| {
@@ -638,6 +651,11 @@ pub(super) async fn make_days(gate: Weak<Gate>) {
             }
         }
     }
+}
+
+/// Is it time for another look?
+fn looks_again(is_concerned: bool, since_looked: Duration) -> bool {
+    is_concerned || since_looked >= LOOK_EVERY_IDLY
 }
 
 /// What is placed of a delivery on each day.

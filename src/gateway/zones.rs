@@ -42,12 +42,23 @@ const TELL_WITHIN: Duration = Duration::from_millis(900);
 pub(super) struct Zones;
 
 impl Replica for Zones {
-    const KIND: Kind = Kind::Zone;
-    const WHAT: &'static str = "zones";
-    const STATUSES: &'static [&'static str] = &[PAUSED, SCARCE];
-    const SETTLED: &'static [&'static str] = &[OPEN];
+    fn kind(&self) -> Kind {
+        Kind::Zone
+    }
 
-    fn take_in(gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
+    fn what(&self) -> &'static str {
+        "zones"
+    }
+
+    fn statuses(&self) -> &'static [&'static str] {
+        &[PAUSED, SCARCE]
+    }
+
+    fn settled(&self) -> &'static [&'static str] {
+        &[OPEN]
+    }
+
+    fn take_in(&self, gate: &Arc<Gate>, rows: &[(EntityKey, ViewRow)]) {
         let all = rows.iter().filter_map(|(key, row)| {
             let standing = Standing::of_row(row);
             if standing.is_none() {
@@ -58,11 +69,11 @@ impl Replica for Zones {
         gate.take_in_zones(all);
     }
 
-    fn n_known(gate: &Gate) -> usize {
+    fn n_known(&self, gate: &Gate) -> usize {
         gate.system.regions().zones().paused().len()
     }
 
-    fn forget(gate: &Gate) {
+    fn forget(&self, gate: &Gate) {
         gate.system.regions().zones().forget_settled(gate.system.now() - KEPT_FOR);
     }
 }

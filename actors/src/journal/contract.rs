@@ -4,7 +4,7 @@
 //! holds for every journal there is.
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Part, Record, RestoreError,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, List, Part, Record, RestoreError,
     SharedJournal, Shelf, Sort, ViewQuery, memory::MemoryJournal,
 };
 use crate::{
@@ -46,6 +46,7 @@ macro_rules! journal_contract {
             of_some_shards_only_theirs_are_read
             views_are_filtered_and_paged_newest_first
             views_of_many_statuses_are_merged
+            several_lists_are_read_as_each_alone_would_be
             history_is_paged
             postings_sum_to_zero_per_currency
             a_fact_is_posted_once
@@ -607,6 +608,33 @@ pub async fn views_of_many_statuses_are_merged(journal: SharedJournal) {
     let after = Some((rows[4].1.at, rows[4].0.id));
     let page = ViewQuery { after, limit: 5, ..all };
     assert_eq!(journal.views(page).await.expect(READABLE), rows[5..10]);
+}
+
+/// Each in its own order and of its own kind, also when it is empty, or asked for twice.
+pub async fn several_lists_are_read_as_each_alone_would_be(journal: SharedJournal) {
+    for n in 0..12 {
+        let status = format!("status-{}", n % 3);
+        let commit = Commit { view: Some(view(&status, 500 + n / 2)), ..next(order(n), 0) };
+        journal.commit(commit).await.expect(WRITABLE);
+        let rescue = RescueId::nth(n).into();
+        let commit = Commit { view: Some(view(&status, 600 - n)), ..next(rescue, 0) };
+        journal.commit(commit).await.expect(WRITABLE);
+    }
+    let orders = ViewQuery {
+        statuses: vec!["status-2".into(), "status-0".into()],
+        since: Some(Timestamp(501)),
+        sort: Sort::Oldest,
+        ..all_views(Kind::Order)
+    };
+    let rescues = ViewQuery { limit: 5, ..all_views(Kind::Rescue) };
+    let nobody = ViewQuery { statuses: vec!["unheard-of".into()], ..all_views(Kind::Rider) };
+    let queries = vec![orders.clone(), nobody, rescues, orders];
+    let lists = journal.lists(queries.clone()).await.expect(READABLE);
+    assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [7, 0, 5, 7]);
+    for (query, list) in queries.into_iter().zip(lists) {
+        assert_eq!(journal.views(query).await.expect(READABLE), list);
+    }
+    assert_eq!(journal.lists(Vec::new()).await.expect(READABLE), Vec::<List>::new());
 }
 
 /// Every event with its version and moment, whatever snapshots there are.

@@ -33,11 +33,11 @@ mod told;
 mod versions;
 
 use super::{
-    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError,
+    CommitError, EffectKey, FeedCursor, FeedEvent, Forgotten, Journal, JournalError, List,
     OutboxPosition, OutboxRow, Part, Record, Recorded, RestoreError, Shelf, Stored, ViewQuery,
     rules,
 };
-use crate::{Claim, Commit, EntityKey, Format, Version, ViewRow};
+use crate::{Claim, Commit, EntityKey, Format, Version};
 use arbiter::{Line, PostgresArbiter};
 use batch::Write;
 use committer::{Committer, Request, Shared, now};
@@ -136,12 +136,12 @@ pub struct PostgresJournal {
     loaders: Arc<[mpsc::Sender<Load>]>,
     shared: Arc<Shared>,
     readers: PgPool,
-    /// Where one that writes nothing reads lists, every second the same ones, one after the other; whoever asks for one meanwhile,
-    /// and others, read them as all else.
+    /// Where one that writes nothing reads lists, every second the same ones; whoever asks for one meanwhile, and others, read them
+    /// as all else.
     lists: Option<Arc<Line>>,
     closed: CancellationToken,
     tasks: TaskTracker,
-    /// It only looks, and has all the time there is.
+    /// It only looks, at one snapshot, and has all the time there is.
     is_patient: bool,
 }
 
@@ -777,22 +777,29 @@ impl Journal for PostgresJournal {
         self.bounded(read::history(&self.readers, entity, after, limit))
     }
 
-    fn views(
-        &self,
-        query: ViewQuery,
-    ) -> BoxFuture<'_, Result<Vec<(EntityKey, ViewRow)>, JournalError>> {
+    fn views(&self, query: ViewQuery) -> BoxFuture<'_, Result<List, JournalError>> {
+        let only = |mut lists: Vec<List>| lists.pop().unwrap_or_default();
+        self.lists(vec![query]).map(move |lists| lists.map(only)).boxed()
+    }
+
+    fn lists(&self, queries: Vec<ViewQuery>) -> BoxFuture<'_, Result<Vec<List>, JournalError>> {
+        if queries.is_empty() {
+            return ready(Ok(Vec::new())).boxed();
+        }
         self.bounded(async move {
-            let Some(lists) = &self.lists else { return read::views(&self.readers, &query).await };
+            let Some(line) = &self.lists else {
+                return read::lists(&self.readers, &queries).await;
+            };
             self.readable(None)?;
-            let (lists, asked) = (Arc::clone(lists), query.clone());
+            let (line, asked) = (Arc::clone(line), queries.clone());
             let within = 2 * self.shared.settings.patience + GRACE;
             // To its end, whoever waits for it: the server goes on with what is given up, and the next list would be read on yet
             // another connection.
             let reading =
-                tokio::spawn(async move { timeout(within, read::views_on(&lists, &asked)).await });
+                tokio::spawn(async move { timeout(within, read::lists_on(&line, &asked)).await });
             match reading.await {
-                Ok(Ok(Some(rows))) => rows,
-                Ok(Ok(None)) => read::views(&self.readers, &query).await,
+                Ok(Ok(Some(lists))) => lists,
+                Ok(Ok(None)) => read::lists(&self.readers, &queries).await,
                 Ok(Err(_)) | Err(_) => Err(JournalError::Unavailable("no answer in time".into())),
             }
         })
@@ -828,7 +835,8 @@ impl Journal for PostgresJournal {
         after: Option<Record>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, JournalError>> {
-        self.bounded(records::dump(&self.readers, &self.shared, part, after, limit))
+        let is_snapshot = self.is_patient;
+        self.bounded(records::dump(&self.readers, &self.shared, is_snapshot, part, after, limit))
     }
 
     fn restore(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), RestoreError>> {

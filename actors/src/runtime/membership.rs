@@ -432,6 +432,11 @@ impl System {
         self.membership().is_none_or(|it| it.custody.hold(shard) == Hold::Held)
     }
 
+    /// Do any entities live here? Alone, all do.
+    pub fn has_shards(&self) -> bool {
+        !self.held().is_empty()
+    }
+
     /// Is it neither here nor elsewhere, but may soon be here?
     pub(super) fn is_coming(&self, shard: ShardId) -> bool {
         self.membership()

@@ -12,7 +12,7 @@ use super::{OWN_PATIENCE, System};
 use crate::{
     Commit, Effect, EntityKey, Refusal, Tell, Version, driver,
     format::{self, Unreadable},
-    journal::{CommitError, EffectKey, JournalError, OutboxPosition},
+    journal::{CommitError, EffectKey, JournalError},
     order, rescue, run, search,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -102,9 +102,10 @@ impl Relay {
 
     /// Delivers what was committed and not delivered before this node had its sources, and before
     /// anything that they commit from now on.
-    pub(super) fn take_over(&self, parcels: Vec<Parcel>) {
+    pub(super) fn take_over(&self, left: Left) {
+        let Left { parcels, is_full } = left;
         self.progress.n_open.fetch_add(parcels.len(), Ordering::AcqRel);
-        if parcels.len() >= HELD_MAX {
+        if is_full {
             self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
         }
         self.progress.change(Change::TakeOver(parcels));
@@ -203,6 +204,14 @@ pub(super) struct Parcel {
     key: EffectKey,
     at: Timestamp,
     effect: Effect,
+}
+
+/// What was read of what nobody has delivered.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) parcels: Vec<Parcel>,
+    /// As much as fits: there may be more.
+    is_full: bool,
 }
 
 /// What the relay's task owns.
@@ -308,8 +317,8 @@ impl Deliveries {
             self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
         }
         match read_outbox(system, &system.held()).await {
-            Ok(mut parcels) => {
-                if parcels.len() >= HELD_MAX {
+            Ok(Left { mut parcels, is_full }) => {
+                if is_full {
                     self.progress.n_missed.fetch_add(1, Ordering::AcqRel);
                 }
                 // Some may have moved while we were reading.
@@ -516,35 +525,25 @@ async fn forget_delivered(system: &System, progress: &Progress, done: &mut Vec<E
     done.clear();
 }
 
-/// What entities of `shards` have committed and nobody has delivered, as much as fits.
-pub(super) async fn read_outbox(
-    system: &System,
-    shards: &ShardSet,
-) -> Result<Vec<Parcel>, JournalError> {
-    let mut parcels = Vec::new();
-    let mut after: Option<OutboxPosition> = None;
-    loop {
-        // At once, for of pages that are asked for one by one each knows only how it was when it was read.
-        let n_asked = HELD_MAX - parcels.len();
-        let rows = system.journal().undelivered(shards, after, n_asked).await?;
-        let is_last = rows.len() < n_asked;
-        after = rows.last().map(|row| row.position);
-        for row in rows {
-            match format::decode(&row.bytes) {
-                Ok((effect, _)) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
-                // Whoever can read it must deliver it, and not find it marked as told.
-                Err(error @ Unreadable::Newer(_)) => {
-                    return Err(JournalError::Unavailable(error.to_string()));
-                }
-                Err(error @ Unreadable::Rubbish(_)) => {
-                    error!(source = %row.key.source, %error, "unreadable effect");
-                }
+/// What entities of `shards` have committed and nobody has delivered, as much as fits. Asked for at once, for of pages that are
+/// asked for one by one each knows only how it was when it was read.
+pub(super) async fn read_outbox(system: &System, shards: &ShardSet) -> Result<Left, JournalError> {
+    let rows = system.journal().undelivered(shards, None, HELD_MAX).await?;
+    let is_full = rows.len() >= HELD_MAX;
+    let mut parcels = Vec::with_capacity(rows.len());
+    for row in rows {
+        match format::decode(&row.bytes) {
+            Ok((effect, _)) => parcels.push(Parcel { key: row.key, at: row.at, effect }),
+            // Whoever can read it must deliver it, and not find it marked as told.
+            Err(error @ Unreadable::Newer(_)) => {
+                return Err(JournalError::Unavailable(error.to_string()));
+            }
+            Err(error @ Unreadable::Rubbish(_)) => {
+                error!(source = %row.key.source, %error, "unreadable effect");
             }
         }
-        if is_last || parcels.len() >= HELD_MAX {
-            return Ok(parcels);
-        }
     }
+    Ok(Left { parcels, is_full })
 }
 
 #[cfg(test)]

@@ -258,6 +258,12 @@ async fn nothing_is_placed_of_a_day_that_comes_while_its_template_is_paused() {
     assert_eq!((stage.n_orders().await, stage.days().await.len()), (2, 1));
 }
 
+#[test]
+fn who_has_no_shard_and_is_at_no_day_looks_seldom() {
+    assert!(looks_again(true, LOOK_EVERY));
+    assert!(!looks_again(false, LOOK_EVERY) && looks_again(false, LOOK_EVERY_IDLY));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_goes_on_with_the_days_of_its_own_brand() {
     let stage = Stage::open().await;

@@ -502,9 +502,8 @@ impl Committer {
             Ok(Ok(written)) => {
                 self.is_ahead = false;
                 shared.forgotten().retain(|effect| !forgotten.contains(effect));
-                marks.retain(|mark| written.contains(&mark.shard));
-                laggards.retain(|laggard| written.contains(&laggard.shard));
-                marks.into_iter().for_each(|mark| shared.told.written(mark));
+                laggards.retain(|laggard| written.contains_key(&laggard.shard));
+                written.into_values().for_each(|mark| shared.told.written(mark));
                 for laggard in &laggards {
                     shared.forgotten().extend(shared.told.put_off(laggard));
                 }
@@ -623,13 +622,13 @@ async fn learn(
 }
 
 /// Writes marks, and into the outbox what would hold them back; forgets what is there no more. Returns
-/// the shards whose marks were written.
+/// what now stands in the heads of those shards that are still ours: a mark goes no further than the log.
 pub(super) async fn write_marks(
     database: &mut PgConnection,
     marks: &[Mark],
     laggards: &[Laggard],
     forgotten: &BTreeSet<EffectKey>,
-) -> sqlx::Result<BTreeSet<ShardId>> {
+) -> sqlx::Result<BTreeMap<ShardId, Mark>> {
     type Row = (i32, i64, i16, Uuid, i64, i64, Vec<u8>);
     let mut rows: Vec<Row> = Vec::new();
     if !laggards.is_empty() {
@@ -655,7 +654,7 @@ pub(super) async fn write_marks(
             late.push((row, *index as i32, bytes));
         }
     }
-    let written: Vec<i32> = sqlx::query_scalar(TELL)
+    let written: Vec<(i32, i64, i64, i64)> = sqlx::query_as(TELL)
         .bind(marks.iter().map(|it| i32::from(it.shard.0)).collect::<Vec<_>>())
         .bind(marks.iter().map(|it| it.epoch.cast_signed()).collect::<Vec<_>>())
         .bind(marks.iter().map(|it| it.told.cast_signed()).collect::<Vec<_>>())
@@ -673,7 +672,12 @@ pub(super) async fn write_marks(
         .bind(marks.iter().map(|it| it.seq.cast_signed()).collect::<Vec<_>>())
         .fetch_all(database)
         .await?;
-    Ok(written.into_iter().map(|shard| ShardId(shard as u16)).collect())
+    let mark = |(shard, epoch, told, seq): (i32, i64, i64, i64)| {
+        let [epoch, told, seq] = [epoch, told, seq].map(i64::cast_unsigned);
+        let shard = ShardId(shard as u16);
+        (shard, Mark { shard, epoch, told, seq })
+    };
+    Ok(written.into_iter().map(mark).collect())
 }
 
 /// A connection, once the shards have a new epoch.

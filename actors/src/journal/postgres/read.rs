@@ -5,8 +5,8 @@ use crate::{
     Claim, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
-        EffectKey, FeedCursor, FeedEvent, JournalError, OutboxPosition, OutboxRow, RECENT_RESULTS,
-        Recorded, Sort, Stored, ViewQuery, feed,
+        EffectKey, FeedCursor, FeedEvent, JournalError, List, OutboxPosition, OutboxRow,
+        RECENT_RESULTS, Recorded, Sort, Stored, ViewQuery, feed,
     },
 };
 use futures_util::future::FutureExt;
@@ -133,20 +133,36 @@ pub(super) async fn result(
 }
 
 /// How many rows one statement reads at most of what is undelivered.
-pub(super) const N_UNDELIVERED_MAX: usize = 8_192;
+pub(super) const N_UNDELIVERED_MAX: usize = 1_000;
+
+/// Of the shards `$1` from `$2` on, the effects of at most `$4` events, in `$2` from event `$3` on. In the order in which heads
+/// are found: so it stops where there are enough, and neither reads nor sorts the rest.
+pub(super) const WITH_EVENTS: &str = "
+    SELECT e.* FROM heads h CROSS JOIN LATERAL (
+        SELECT shard, seq, kind, id, version, at, effects FROM events e
+        WHERE e.shard = h.shard AND e.effects IS NOT NULL
+            AND e.seq > greatest(h.told, CASE WHEN h.shard = $2 THEN $3 - 1 ELSE 0 END)
+        ORDER BY e.seq LIMIT $4
+    ) e
+    WHERE h.shard = ANY ($1) AND h.shard >= $2
+    ORDER BY h.shard, e.seq LIMIT $4";
 
 /// What is undelivered of some shards, read statement by statement.
 ///
 /// An effect stands with its event until it is told, or until one statement puts it in the outbox and the mark past its
-/// event (`tell.sql`); it never comes back from there. So the outbox is read after the events, all of it: what was moved
-/// before its event was looked at is there by then, however many statements it takes. What was seen in both places counts
-/// where it is now.
+/// event (`tell.sql`); it never comes back from there. So the outbox is read after the events, at once: what was moved
+/// before its event was looked at is there by then, and whoever finds one there finds all that the same source has put there
+/// earlier. What was seen in both places counts where it is now.
+///
+/// Who looks at one snapshot finds the same whichever comes first. There the outbox does: as long as it fills pages, the
+/// events need not be read.
 #[derive(Debug)]
 pub(super) struct Pass {
     shards: ShardSet,
     after: Option<OutboxPosition>,
     limit: usize,
     n_per_page: usize,
+    is_snapshot: bool,
     step: Step,
     with_events: Vec<OutboxRow>,
     in_outbox: Vec<OutboxRow>,
@@ -157,13 +173,13 @@ pub(super) struct Pass {
 enum Step {
     /// What stands with events, from this one of this shard on.
     Events(Option<(ShardId, u64)>),
-    /// What waits in the outbox, after this position.
-    Outbox(Option<OutboxPosition>),
+    /// What waits in the outbox, at most so many rows.
+    Outbox(usize),
     Over,
 }
 
 impl Pass {
-    /// Of effects after a position, at most `limit`, with at most `n_per_page` rows for each statement.
+    /// Of effects after a position, at most `limit`, of at most `n_per_page` events for each statement.
     pub(super) fn new(
         shards: ShardSet,
         after: Option<OutboxPosition>,
@@ -175,15 +191,31 @@ impl Pass {
             after,
             limit,
             n_per_page: n_per_page.min(limit),
+            is_snapshot: false,
             step: Step::Events(after.and_then(told::place)),
             with_events: Vec::new(),
             in_outbox: Vec::new(),
         }
     }
 
+    /// The same, where all statements see one snapshot.
+    pub(super) fn of_snapshot(self) -> Self {
+        let step = if self.is_behind_outbox() { self.step } else { Step::Outbox(self.limit) };
+        Self { is_snapshot: true, step, ..self }
+    }
+
     /// Is there nothing left to read?
     pub(super) fn is_over(&self) -> bool {
         matches!(self.step, Step::Over)
+    }
+
+    /// Has whoever asks come as far as events? They were told of the outbox before.
+    fn is_behind_outbox(&self) -> bool {
+        self.after.and_then(told::place).is_some()
+    }
+
+    fn is_enough(&self) -> bool {
+        self.in_outbox.len() + self.with_events.len() >= self.limit
     }
 
     /// Runs the next statement.
@@ -197,24 +229,25 @@ impl Pass {
                     after.is_none_or(|after| row.position > after) && !shared.is_told(row.key, seq)
                 };
                 self.with_events.extend(rows.into_iter().filter(is_new));
-                let is_enough = self.with_events.len() >= self.limit;
-                match last.filter(|_| !is_enough) {
+                match last.filter(|_| !self.is_enough()) {
                     Some((shard, seq)) => Step::Events(Some((shard, seq + 1))),
-                    // Whoever has come as far as events was told of the outbox before.
-                    None if after.and_then(told::place).is_some() => Step::Over,
-                    None => Step::Outbox(after),
+                    None if self.is_snapshot || self.is_behind_outbox() => Step::Over,
+                    None => Step::Outbox(self.limit),
                 }
             }
-            Step::Outbox(after) => {
-                let rows = in_outbox(readers, self.shards, after, self.n_per_page).await?;
-                let last = rows.last().filter(|_| rows.len() >= self.n_per_page);
-                let last = last.map(|row| row.position);
+            Step::Outbox(n) => {
+                let rows = in_outbox(readers, self.shards, after, n).await?;
+                let is_all = rows.len() < n;
                 let is_new = |row: &OutboxRow| !shared.is_told(row.key, None);
-                self.in_outbox.extend(rows.into_iter().filter(is_new));
-                let is_enough = self.in_outbox.len() >= self.limit;
-                match last.filter(|_| !is_enough) {
-                    Some(last) => Step::Outbox(Some(last)),
-                    None => Step::Over,
+                self.in_outbox = rows.into_iter().filter(is_new).collect();
+                let is_short = self.in_outbox.len() < self.limit;
+                if is_short && !is_all {
+                    // What was told has taken the place of what was not. Again from the start, for one statement has to see all.
+                    Step::Outbox(n.saturating_mul(2))
+                } else if is_short && self.is_snapshot {
+                    Step::Events(None)
+                } else {
+                    Step::Over
                 }
             }
             Step::Over => Step::Over,
@@ -272,22 +305,13 @@ async fn with_events(
 ) -> Answer<(Vec<OutboxRow>, Option<(ShardId, u64)>)> {
     type Row = (i32, i64, i16, Uuid, i64, i64, Vec<u8>);
     let (shard, seq) = from.map_or((0, 0), |(shard, seq)| (i32::from(shard.0), seq.cast_signed()));
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT e.* FROM heads h CROSS JOIN LATERAL (
-             SELECT shard, seq, kind, id, version, at, effects FROM events e
-             WHERE e.shard = h.shard AND e.effects IS NOT NULL
-                 AND e.seq > greatest(h.told, CASE WHEN h.shard = $2 THEN $3 - 1 ELSE 0 END)
-             ORDER BY e.seq LIMIT $4
-         ) e
-         WHERE h.shard = ANY ($1) AND h.shard >= $2
-         ORDER BY e.shard, e.seq LIMIT $4",
-    )
-    .bind(numbers(shards))
-    .bind(shard)
-    .bind(seq)
-    .bind(count(limit))
-    .fetch_all(readers)
-    .await?;
+    let rows: Vec<Row> = sqlx::query_as(WITH_EVENTS)
+        .bind(numbers(shards))
+        .bind(shard)
+        .bind(seq)
+        .bind(count(limit))
+        .fetch_all(readers)
+        .await?;
     let last = rows.last().filter(|_| rows.len() >= limit);
     let last = last.map(|row| (ShardId(row.0 as u16), row.1.cast_unsigned()));
     let mut effects = Vec::new();
@@ -367,53 +391,73 @@ pub(super) async fn history(
     Ok(rows.into_iter().map(recorded).collect())
 }
 
-/// A row of [`views_query`].
-type ListRow = (Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
+/// A row of [`lists_query`].
+type ListRow = (i32, Uuid, String, Option<Uuid>, Option<Uuid>, i64, String);
 
-pub(super) async fn views(
-    readers: &PgPool,
-    query: &ViewQuery,
-) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    listed(query, views_query(query).build_query_as().fetch_all(readers).await?)
+pub(super) async fn lists(readers: &PgPool, queries: &[ViewQuery]) -> Answer<Vec<List>> {
+    listed(queries, lists_query(queries).build_query_as().fetch_all(readers).await?)
 }
 
 /// The same on a connection of its own, and once more on another if that was lost; none, if somebody else uses it.
-pub(super) async fn views_on(
-    line: &Line,
-    query: &ViewQuery,
-) -> Option<Answer<Vec<(EntityKey, ViewRow)>>> {
+pub(super) async fn lists_on(line: &Line, queries: &[ViewQuery]) -> Option<Answer<Vec<List>>> {
     let rows = line.ask_if_free(|connection| {
-        let mut sql = views_query(query);
+        let mut sql = lists_query(queries);
         async move { sql.build_query_as().fetch_all(connection).await }.boxed()
     });
-    Some(rows.await?.map_err(JournalError::from).and_then(|rows| listed(query, rows)))
+    Some(rows.await?.map_err(JournalError::from).and_then(|rows| listed(queries, rows)))
 }
 
-fn listed(query: &ViewQuery, rows: Vec<ListRow>) -> Answer<Vec<(EntityKey, ViewRow)>> {
-    rows.into_iter()
-        .map(|(id, status, rider, driver, at, body)| {
-            let entity = EntityKey { kind: query.kind, id };
-            let body = serde_json::from_str(&body).map_err(|error| JournalError::Unreadable {
-                entity,
-                problem: format!("view: {error}"),
-            })?;
-            let (rider, driver) = (rider.map(RiderId), driver.map(DriverId));
-            Ok((entity, ViewRow { status, rider, driver, at: moment(at), body }))
-        })
-        .collect()
+fn listed(queries: &[ViewQuery], rows: Vec<ListRow>) -> Answer<Vec<List>> {
+    let mut lists: Vec<List> = queries.iter().map(|_| List::new()).collect();
+    for (nth, id, status, rider, driver, at, body) in rows {
+        let nth = usize::try_from(nth).unwrap_or(usize::MAX);
+        let (Some(query), Some(list)) = (queries.get(nth), lists.get_mut(nth)) else {
+            return Err(JournalError::Unavailable("an answer to nothing that was asked".into()));
+        };
+        let entity = EntityKey { kind: query.kind, id };
+        let body = serde_json::from_str(&body).map_err(|error| JournalError::Unreadable {
+            entity,
+            problem: format!("view: {error}"),
+        })?;
+        let (rider, driver) = (rider.map(RiderId), driver.map(DriverId));
+        list.push((entity, ViewRow { status, rider, driver, at: moment(at), body }));
+    }
+    // Each is in order already, most likely: only of what was sorted last is that promised.
+    for (query, list) in queries.iter().zip(&mut lists) {
+        list.sort_by(|(one, a), (other, b)| {
+            let oldest_first = (a.at, one.id).cmp(&(b.at, other.id));
+            match query.sort {
+                Sort::Newest => oldest_first.reverse(),
+                Sort::Oldest => oldest_first,
+            }
+        });
+    }
+    Ok(lists)
+}
+
+/// All lists in one statement, each row with the number of its list.
+fn lists_query(queries: &[ViewQuery]) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new("");
+    for (query, nth) in queries.iter().zip(0_i32..) {
+        sql.push(if nth == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        sql.push(nth).push(" AS list, l.* FROM (");
+        push_list(&mut sql, query);
+        sql.push(") l");
+    }
+    sql
 }
 
 /// One arm per status: each walks its own part of an index from the newest row and stops, and what
 /// little is left is sorted. With `status IN (…)` every row that ever had one of them would be.
 /// Whoever asks for a person's rows has few to choose from: their index leads.
-fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
+fn push_list(sql: &mut QueryBuilder<Postgres>, query: &ViewQuery) {
     let statuses: BTreeSet<_> = query.statuses.iter().map(Some).collect();
     let arms = if statuses.is_empty() { BTreeSet::from([None]) } else { statuses };
     let (way, beyond) = match query.sort {
         Sort::Newest => (" DESC", " AND (s.at, s.id) < ("),
         Sort::Oldest => (" ASC", " AND (s.at, s.id) > ("),
     };
-    let mut sql = QueryBuilder::new("SELECT * FROM (");
+    sql.push("SELECT * FROM (");
     for (status, n) in arms.into_iter().zip(0..) {
         sql.push(if n == 0 { "(" } else { " UNION ALL (" });
         let is_listed = status.is_some() && query.rider.is_none() && query.driver.is_none();
@@ -447,7 +491,6 @@ fn views_query(query: &ViewQuery) -> QueryBuilder<Postgres> {
     }
     sql.push(") v ORDER BY at").push(way).push(", id").push(way);
     sql.push(" LIMIT ").push_bind(count(query.limit));
-    sql
 }
 
 pub(super) async fn balance(readers: &PgPool, account: String, currency: Currency) -> Answer<i64> {

@@ -26,9 +26,11 @@ type Answer<T> = Result<T, JournalError>;
 /// Before every key.
 const NOTHING: (i64, i64) = (-1, -1);
 
+/// A page of records. `is_snapshot`: all statements see the same.
 pub(super) async fn dump(
     readers: &PgPool,
     shared: &Shared,
+    is_snapshot: bool,
     part: Part,
     after: Option<Record>,
     limit: usize,
@@ -162,6 +164,9 @@ pub(super) async fn dump(
             let after = OutboxPosition(numbers.0.max(0).cast_unsigned());
             let limit = limit as usize;
             let mut pass = Pass::new(ShardSet::ALL, Some(after), limit, N_UNDELIVERED_MAX);
+            if is_snapshot {
+                pass = pass.of_snapshot();
+            }
             while !pass.is_over() {
                 pass.go_on(readers, shared).await?;
             }

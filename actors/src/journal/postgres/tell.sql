@@ -1,7 +1,7 @@
 -- Marks how far each shard has told and, since commits may leave the heads alone, how far its log goes; puts
 -- in the outbox what holds a mark back, and forgets what was told of what is there. Fenced as commits that
 -- look at heads are: those are locked in order, then their epochs compared. Comes back with the shards that
--- are still ours.
+-- are still ours, and what now stands in their heads: that may be less than what was to be marked.
 WITH owned AS MATERIALIZED (
     SELECT h.shard, m.told, m.seq
     FROM heads h JOIN unnest($1::int4[], $2::int8[], $3::int8[], $15::int8[]) AS m (shard, epoch, told, seq)
@@ -26,4 +26,4 @@ FROM owned o LEFT JOIN LATERAL (
     SELECT e.seq FROM events e WHERE e.shard = o.shard AND e.seq = o.seq LIMIT 1
 ) e ON true
 WHERE h.shard = o.shard
-RETURNING h.shard
+RETURNING h.shard, h.epoch, h.told, h.seq

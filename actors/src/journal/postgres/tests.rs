@@ -10,7 +10,7 @@ use super::{
     horizon::Horizon,
     ownership::{Ownership, TAKE},
     private::Stop,
-    read::Pass,
+    read::{self, Pass},
     schema,
     shares::Shares,
     testing::TestDatabase,
@@ -211,7 +211,7 @@ struct Observer(PgPool);
 
 impl Observer {
     async fn has(&self, n: u64) -> bool {
-        let stored = super::read::load(&self.0, &[entity(n)]).await.unwrap();
+        let stored = read::load(&self.0, &[entity(n)]).await.unwrap();
         stored[0].version() > Version(0)
     }
 
@@ -628,6 +628,24 @@ async fn who_writes_nothing_reads_lists_on_one_connection_and_misses_none_when_i
     journal.close().await.unwrap();
     let closed = journal.views(ViewQuery::newest(Kind::Order, 10)).await;
     assert!(matches!(closed, Err(JournalError::Unavailable(_))), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_lists_are_read_by_one_statement() {
+    let database = TestDatabase::start().await;
+    let settings = Settings { committers: 0, readers: 1, ..Settings::default() };
+    let opened = PostgresJournal::open_member(database.options(), "gateway", settings).await;
+    let (journal, _arbiter) = opened.unwrap();
+    let kinds = [Kind::Zone, Kind::Rule, Kind::Revocation];
+    let queries = kinds.map(|kind| ViewQuery::newest(kind, 10)).to_vec();
+    let lists = journal.lists(queries).await.unwrap();
+    assert!(lists.len() == 3 && lists.iter().all(Vec::is_empty), "{lists:?}");
+    let mut other = database.options().connect().await.unwrap();
+    let said = "SELECT query FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'outrider gateway %' AND query LIKE '%FROM views s%'";
+    let said: Vec<String> = sqlx::query_scalar(said).fetch_all(&mut other).await.unwrap();
+    assert!(said.len() == 1 && said[0].contains("SELECT 2 AS list"), "{said:?}");
+    journal.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1075,6 +1093,29 @@ async fn heads_are_not_brought_further_than_the_logs_go() {
     assert!(seqs[0].0 <= 1 && seqs[0].1 <= 1 && seqs[1] == (1, 1), "{seqs:?}");
 }
 
+/// Who writes marks hears what became of them, and not what they were to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_come_back_as_they_were_written() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let owner = Ownership::new("owner".into(), 1);
+    owner.take_all(&mut connection, Timestamp(0)).await.unwrap();
+    let one = "INSERT INTO events (shard, seq, kind, id, version, epoch, at, name, bytes)
+        VALUES (7, 1, 1, gen_random_uuid(), 1, 1, 1, 'moved', '')";
+    sqlx::raw_sql(one).execute(&mut connection).await.unwrap();
+    let shard = ShardId(7);
+    let epoch = owner.epoch(shard).unwrap();
+    let theirs = Mark { shard: ShardId(8), epoch: epoch + 1, told: 0, seq: 0 };
+    // There are no events up to 9; up to 1 there are; and what has been marked stays.
+    for (asked, told) in [(9, 0), (1, 1), (0, 1)] {
+        let marks = [Mark { shard, epoch, told: asked, seq: asked }, theirs];
+        let written = committer::write_marks(&mut connection, &marks, &[], &BTreeSet::new()).await;
+        let mark = Mark { shard, epoch, told, seq: told };
+        assert_eq!(written.unwrap(), BTreeMap::from([(shard, mark)]), "{asked}");
+    }
+}
+
 /// As of a server that has gone back: what comes to stand there is still to be told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_do_not_mark_as_told_what_is_not_there() {
@@ -1411,7 +1452,7 @@ async fn put_off(seq: u64, epoch: u64, connection: &mut PgConnection) {
     });
     let mark = Mark { shard, epoch, told: seq, seq };
     let written = committer::write_marks(connection, &[mark], &laggards, &BTreeSet::new()).await;
-    assert_eq!(written.unwrap(), BTreeSet::from([shard]));
+    assert!(written.unwrap().contains_key(&shard), "it is still ours");
 }
 
 /// However many statements it takes to read all, and whatever is moved between them.
@@ -1444,6 +1485,106 @@ async fn what_is_put_in_the_outbox_while_it_is_read_is_found_once_and_in_order()
         pass.rows().into_iter().map(|row| (row.key.source, row.key.version.0)).collect();
     let of_one = (1..=N_COMMITS).map(|version| (entity(1), version));
     assert_eq!(found, of_one.chain([(neighbour, 1)]).collect::<Vec<_>>());
+    journal.close().await.unwrap();
+}
+
+/// What another shard has put in the outbox meanwhile stands further back there, and is seen earlier.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_in_the_outbox_late_does_not_come_after_what_its_source_wants_told_later() {
+    let moves = |shard: u16, seq: u64| {
+        format!(
+            "INSERT INTO outbox (shard, kind, id, version, place, at, bytes)
+                 SELECT shard, kind, id, version, 0, at, '' FROM events WHERE shard = {shard} AND seq = {seq};
+             UPDATE heads SET told = {seq} WHERE shard = {shard}"
+        )
+    };
+    let database = TestDatabase::start().await;
+    let (journal, ..) = member(&database, "one").await;
+    let telling = |commit| Commit { effects: vec![vec![1]], ..commit };
+    for version in 0..2 {
+        journal.commit(telling(next(1, version))).await.unwrap();
+    }
+    let neighbour: EntityKey =
+        OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(telling(moved(neighbour))).await.unwrap();
+
+    let mut slow = database.options().connect().await.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    let begun = format!("BEGIN; {}", moves(7, 1));
+    sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut slow).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(moves(8, 1))).execute(&mut other).await.unwrap();
+    let mut pass = Pass::new(ShardSet::ALL, None, 100, 1);
+    let mut n_steps = 0;
+    while !pass.is_over() {
+        pass.go_on(&journal.readers, &journal.shared).await.unwrap();
+        n_steps += 1;
+        // Two events, that there are no others, and the outbox, as far as one looks at once.
+        if n_steps == 4 {
+            sqlx::raw_sql("COMMIT").execute(&mut slow).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(moves(7, 2))).execute(&mut other).await.unwrap();
+        }
+    }
+    assert!(n_steps >= 4, "{n_steps} steps");
+    let found: Vec<_> =
+        pass.rows().into_iter().map(|row| (row.key.source, row.key.version.0)).collect();
+    assert_eq!(found, [(neighbour, 1), (entity(1), 1), (entity(1), 2)]);
+    journal.close().await.unwrap();
+}
+
+/// However many of those that come first are told already, and not yet taken out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_does_not_hide_what_waits_behind_it_in_the_outbox() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    for version in 0..4 {
+        let commit = next(1, version);
+        journal.commit(Commit { effects: vec![vec![1]], ..commit }).await.unwrap();
+    }
+    let epoch = arbiter.epoch(ShardId(7)).unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    for seq in [2, 4] {
+        put_off(seq, epoch, &mut other).await;
+    }
+    // As they are between being told and being taken out by the next statement.
+    let told = [1, 2, 3].map(|version| EffectKey {
+        source: entity(1),
+        version: Version(version),
+        index: 0,
+    });
+    journal.shared.forgotten().extend(told);
+    let left = journal.undelivered(&ShardSet::ALL, None, 1).await.unwrap();
+    assert_eq!(left.iter().map(|row| row.key.version.0).collect::<Vec<_>>(), [4]);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_at_a_snapshot_reads_no_events_while_the_outbox_fills_its_pages() {
+    let database = TestDatabase::start().await;
+    let (journal, arbiter, _) = member(&database, "one").await;
+    let telling = |commit| Commit { effects: vec![vec![1]], ..commit };
+    for version in 0..2 {
+        journal.commit(telling(next(1, version))).await.unwrap();
+    }
+    let neighbour: EntityKey =
+        OrderId::created_by(Uuid::nil(), CommandId::nth(1), ShardId(8)).into();
+    journal.commit(telling(moved(neighbour))).await.unwrap();
+    let mut other = database.options().connect().await.unwrap();
+    put_off(2, arbiter.epoch(ShardId(7)).unwrap(), &mut other).await;
+
+    let looking = PostgresJournal::look(database.options(), "check").await.unwrap();
+    let mut pass = Pass::new(ShardSet::ALL, None, 2, 1).of_snapshot();
+    pass.go_on(&looking.readers, &looking.shared).await.unwrap();
+    assert!(pass.is_over(), "one statement, for it found as many as were asked for");
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = looking.dump(Part::Effects, after, 1).await.unwrap();
+        let Some(record) = page.into_iter().next() else { break };
+        let Record::Effect { source, version, .. } = &record else { panic!("{record:?}") };
+        found.push((*source, version.0));
+        after = Some(record);
+    }
+    assert_eq!(found, [(entity(1), 1), (entity(1), 2), (neighbour, 1)]);
+    looking.close().await.unwrap();
     journal.close().await.unwrap();
 }
 
@@ -1907,6 +2048,29 @@ async fn an_entity_is_found_by_the_key_that_keeps_it_from_forking() {
     let plan = plan.join("\n");
     assert!(plan.contains("_by_entity") && !plan.contains("Sort"), "{plan}");
     journal.close().await.unwrap();
+}
+
+/// A page of what stands with events costs what it has, and not what all shards have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_with_events_is_read_shard_by_shard_as_far_as_it_is_asked_for() {
+    let database = TestDatabase::start().await;
+    let mut connection = database.options().connect().await.unwrap();
+    schema::migrate(&mut connection).await.unwrap();
+    let shards: Vec<_> = (0..SHARDS).map(|shard| shard.to_string()).collect();
+    // Whatever it takes these tables for: a sort remains only where there is no way without.
+    let sql = format!(
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
+         PREPARE page (int4[], int4, int8, int8) AS {};
+         EXPLAIN (COSTS OFF) EXECUTE page ('{{{}}}', 0, 0, 1000)",
+        read::WITH_EVENTS,
+        shards.join(","),
+    );
+    let plan = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let is_sort = |line: &String| line.trim_start_matches([' ', '-', '>']).trim_end() == "Sort";
+    let plan_shown = plan.join("\n");
+    assert!(!plan.iter().any(is_sort), "{plan_shown}");
+    assert!(plan_shown.contains("heads_pkey"), "{plan_shown}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

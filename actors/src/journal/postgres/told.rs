@@ -98,7 +98,7 @@ pub(super) struct Found {
     pub(super) told: u64,
     /// How far the log goes, as the head says: it may be behind.
     pub(super) kept: u64,
-    /// The number of its last event.
+    /// The number of its last event, as the log says.
     pub(super) head: u64,
     /// By the number of their last event: who, and how many effects.
     pub(super) commits: BTreeMap<u64, (EntityKey, Version, u32)>,
@@ -152,9 +152,16 @@ impl Told {
     }
 
     /// Notes what an ownership began with. What this process knows better stays: events it has seen
-    /// itself, and which of their effects it has told.
+    /// itself, and which of their effects it has told. Unless the log ends before events that it has seen: since it was asked
+    /// after they were written, the server has gone back and lost them, and others may stand where they stood.
     pub(super) fn learn(&self, shard: ShardId, epoch: u64, found: Found) {
         let mut shard = self.shard(shard);
+        if found.head < shard.seen {
+            shard.open.clear();
+            shard.numbers.clear();
+            shard.early.clear();
+            shard.seen = found.told;
+        }
         let gone: Vec<_> = shard.open.range(..=found.told).map(|(seq, _)| *seq).collect();
         for seq in gone {
             shard.close(seq);
@@ -288,5 +295,75 @@ impl Shard {
         if let Some(open) = self.open.remove(&seq) {
             self.numbers.remove(&open.commit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::EncodedEvent;
+    use protocol::{CommandId, OrderId, Timestamp};
+    use uuid::Uuid;
+
+    const SHARD: ShardId = ShardId(7);
+
+    fn commit(version: u64) -> Commit {
+        let source = OrderId::created_by(Uuid::nil(), CommandId::nth(1), SHARD);
+        let events = vec![EncodedEvent { name: "moved".into(), bytes: vec![] }];
+        let commit = Commit::new(source.into(), Version(version - 1), Timestamp(0));
+        Commit { events, effects: vec![vec![1]], ..commit }
+    }
+
+    fn effect(version: u64) -> EffectKey {
+        let commit = commit(version);
+        EffectKey { source: commit.entity, version: commit.version(), index: 0 }
+    }
+
+    /// The log ends with this event, and those of these numbers want something told.
+    fn found(told: u64, head: u64, seqs: &[u64]) -> Found {
+        let commits = seqs.iter().map(|seq| (*seq, (commit(*seq).entity, Version(*seq), 1)));
+        Found { told, kept: head, head, commits: commits.collect() }
+    }
+
+    /// Nine commits were written under epoch 1, and all but the last was told.
+    fn nearly_all_told() -> Told {
+        let told = Told::default();
+        told.learn(SHARD, 1, found(0, 0, &[]));
+        for seq in 1..=9 {
+            told.wrote(&commit(seq), seq);
+            if seq < 9 {
+                assert!(told.tell(effect(seq), Some(1)));
+            }
+        }
+        assert_eq!(told.mark(SHARD, 1), 8);
+        told
+    }
+
+    #[test]
+    fn what_was_told_before_an_ownership_began_anew_is_not_told_again() {
+        let told = nearly_all_told();
+        told.learn(SHARD, 2, found(0, 9, &[1, 2, 3, 4, 5, 6, 7, 8, 9]));
+        assert_eq!((told.mark(SHARD, 2), told.seen(SHARD)), (8, 9));
+        assert!(told.is_told(effect(2), 2) && !told.is_told(effect(9), 9));
+        // Nor after others have written more.
+        told.learn(SHARD, 3, found(0, 11, &[1, 2, 9, 11]));
+        assert_eq!((told.mark(SHARD, 3), told.seen(SHARD)), (8, 11));
+        assert!(told.tell(effect(9), Some(3)));
+        assert_eq!(told.mark(SHARD, 3), 10);
+    }
+
+    #[test]
+    fn what_a_server_that_has_gone_back_has_lost_is_forgotten_and_what_it_has_is_told() {
+        let told = nearly_all_told();
+        told.learn(SHARD, 2, found(0, 3, &[2]));
+        assert_eq!((told.mark(SHARD, 2), told.seen(SHARD)), (1, 3));
+        assert!(!told.is_told(effect(2), 2));
+        let (mark, _) = told.due(SHARD, 2, false);
+        assert_eq!(mark, Some(Mark { shard: SHARD, epoch: 2, told: 1, seq: 3 }));
+        assert!(told.tell(effect(2), Some(2)));
+        assert_eq!(told.mark(SHARD, 2), 3);
+        // What comes to stand where something was lost is told as well.
+        told.wrote(&commit(4), 4);
+        assert_eq!(told.mark(SHARD, 2), 3);
     }
 }

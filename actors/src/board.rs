@@ -403,9 +403,7 @@ fn rounded(mut mark: Mark) -> Mark {
 /// No mark of this kind takes more in JSON, whatever its numbers and statuses are. Checked by test.
 fn json_bytes_max(mark: &Mark) -> usize {
     match mark {
-        Mark::Driver { jobs, doubted, .. } => {
-            168 + 56 * jobs.len() + 16 * usize::from(*doubted)
-        }
+        Mark::Driver { jobs, doubted, .. } => 168 + 56 * jobs.len() + 16 * usize::from(*doubted),
         Mark::Order { .. } => 376,
         Mark::Rescue { .. } => 312,
     }

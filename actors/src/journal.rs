@@ -106,10 +106,7 @@ pub trait Journal: Debug + Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<Recorded>, JournalError>>;
 
     /// Rows of one kind, in the order the query asks for.
-    fn views(
-        &self,
-        query: ViewQuery,
-    ) -> BoxFuture<'_, Result<List, JournalError>>;
+    fn views(&self, query: ViewQuery) -> BoxFuture<'_, Result<List, JournalError>>;
 
     /// Several lists, each as [`Journal::views`] gives it, in the order of the queries: for who looks at the same ones again and
     /// again, and would rather ask once.

@@ -371,7 +371,8 @@ async fn a_read_that_nobody_answers_ends_and_takes_no_connection_with_it() {
     let mut held = holder.begin().await.unwrap();
     sqlx::query("LOCK TABLE events").execute(&mut *held).await.unwrap();
     let collapse = async {
-        const IS_ASKED: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database =
+        const IS_ASKED: &str =
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database =
             (SELECT oid FROM pg_database WHERE datname = current_database()))";
         while !sqlx::query_scalar::<_, bool>(IS_ASKED).fetch_one(&mut other).await.unwrap() {}
         tunnel.is_collapsed.send_replace(true);

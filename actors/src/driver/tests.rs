@@ -1150,8 +1150,7 @@ fn a_jump_is_counted_and_positions_that_go_on_agreeing_are_believed() {
     let n_corrected = |world: &mut World| {
         let seen = world.see(&Sighting::At(world.position(there)));
         assert_eq!((&seen.refused, seen.implausible), (&None, None));
-        let [Sight::Order(_, search::Sighting::DriverAt { n_corrected, .. })] =
-            &seen.passed_on[..]
+        let [Sight::Order(_, search::Sighting::DriverAt { n_corrected, .. })] = &seen.passed_on[..]
         else {
             panic!("{seen:?}");
         };

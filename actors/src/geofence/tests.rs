@@ -6,8 +6,7 @@ use proptest::prelude::*;
 const HERE: Point = Point { lat: -1.9441, lon: 30.0619 };
 const START: Timestamp = Timestamp(1_000_000_000);
 const RADIUS_M: u32 = 100;
-const FENCE: Fence =
-    Fence { stop: 0, what: StopKind::Pickup, around: HERE, radius_m: RADIUS_M };
+const FENCE: Fence = Fence { stop: 0, what: StopKind::Pickup, around: HERE, radius_m: RADIUS_M };
 
 fn position(at: Point, accuracy_m: Option<f32>) -> Position {
     Position { at, sampled_at: START, heading_deg: None, speed_mps: None, accuracy_m }
@@ -27,10 +26,10 @@ impl Walk {
 
     /// So many seconds later they are seen so many metres to the east.
     fn to(&mut self, later_s: u64, east_m: f64) -> Option<Crossing> {
-        self.to_as(later_s, east_m, Some(8.0))
+        self.seen_as(later_s, east_m, Some(8.0))
     }
 
-    fn to_as(&mut self, later_s: u64, east_m: f64, accuracy_m: Option<f32>) -> Option<Crossing> {
+    fn seen_as(&mut self, later_s: u64, east_m: f64, accuracy_m: Option<f32>) -> Option<Crossing> {
         self.now = self.now + Duration::from_secs(later_s);
         FENCE.see(&mut self.kept, &position(HERE.offset_m(east_m, 0.0), accuracy_m), self.now)
     }
@@ -67,7 +66,7 @@ fn who_may_be_inside_all_the_time_dwells_there_all_the_time() {
     assert_eq!(walk.to(0, 0.0), Some(Crossing::Entered));
     let entered_at = walk.now;
     for _ in 0..4 {
-        assert_eq!(walk.to_as(60, 240.0, Some(150.0)), None, "it is as vague as that");
+        assert_eq!(walk.seen_as(60, 240.0, Some(150.0)), None, "it is as vague as that");
     }
     assert_eq!(walk.to(60, 0.0), Some(Crossing::Dwelt));
     assert_eq!(walk.kept.as_ref().map(|it| it.since), Some(entered_at));
@@ -75,19 +74,19 @@ fn who_may_be_inside_all_the_time_dwells_there_all_the_time() {
     let mut gone = Walk::new();
     gone.to(0, 0.0);
     for _ in 0..4 {
-        assert_eq!(gone.to_as(60, 260.0, Some(150.0)), None);
+        assert_eq!(gone.seen_as(60, 260.0, Some(150.0)), None);
     }
     assert_eq!(gone.to(60, 0.0), None, "it was not inside, however vague that is");
 
     let mut silent = Walk::new();
     silent.to(0, 0.0);
-    assert_eq!(silent.to_as(121, 0.0, Some(150.0)), None);
+    assert_eq!(silent.seen_as(121, 0.0, Some(150.0)), None);
     assert_eq!(silent.to(1, 0.0), None, "nobody knows where it was meanwhile");
 }
 
 #[test]
 fn a_device_that_does_not_say_how_accurate_it_is_is_believed() {
-    assert_eq!(Walk::new().to_as(0, 50.0, None), Some(Crossing::Entered));
+    assert_eq!(Walk::new().seen_as(0, 50.0, None), Some(Crossing::Entered));
 }
 
 #[test]
@@ -204,7 +203,7 @@ proptest! {
         }
         let stay = |walk: &Walk| walk.kept.as_deref().map(|it| Stay { seen_at: START, ..*it });
         let before = stay(&walk);
-        prop_assert_eq!(walk.to_as(later_s, distance_m, Some(accuracy_m)), None);
+        prop_assert_eq!(walk.seen_as(later_s, distance_m, Some(accuracy_m)), None);
         prop_assert_eq!(stay(&walk), before);
     }
 

@@ -104,13 +104,7 @@ impl Track {
 
     /// Takes in where the driver is, and says whether it has not come from where it was seen before, for that was wrong: what lies
     /// between counts for nothing then.
-    fn see(
-        &mut self,
-        point: Point,
-        is_at_pickup: bool,
-        n_corrected: u16,
-        now: Timestamp,
-    ) -> bool {
+    fn see(&mut self, point: Point, is_at_pickup: bool, n_corrected: u16, now: Timestamp) -> bool {
         let is_broken = self.at.is_none_or(|(_, seen_at)| now.since(seen_at) > GAP_MAX);
         let since = self.in_fence_since.filter(|_| !is_broken).unwrap_or(now);
         self.in_fence_since = is_at_pickup.then_some(since);

@@ -200,9 +200,8 @@ pub(super) fn see(
 /// What the driver would say now, had it a hand free: it is where it goes, or has come so much closer to the scene.
 fn asked_by_moving(case: &Case, is_there: bool, closer_m: f64) -> Option<Command> {
     let policy = &case.request.policy;
-    let has_departed = policy.auto_depart
-        && case.status == RescueStatus::Accepted
-        && closer_m >= DEPARTED_M;
+    let has_departed =
+        policy.auto_depart && case.status == RescueStatus::Accepted && closer_m >= DEPARTED_M;
     let is_on_the_way = matches!(
         case.status,
         RescueStatus::Accepted | RescueStatus::EnRoute | RescueStatus::InTransit

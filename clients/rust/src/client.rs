@@ -425,11 +425,7 @@ struct Task {
 }
 
 impl Task {
-    async fn live(
-        mut self,
-        mut asked: mpsc::Receiver<Ask>,
-        mut at: watch::Receiver<Option<Fix>>,
-    ) {
+    async fn live(mut self, mut asked: mpsc::Receiver<Ask>, mut at: watch::Receiver<Option<Fix>>) {
         let said = loop {
             tokio::select! {
                 event = self.link.next() => match event {

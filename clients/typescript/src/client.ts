@@ -7,7 +7,7 @@
 // is heard after the client has come back; what must arrive is acknowledged when the app has heard it.
 
 import type {
-  ClientFrame, Code, CommandId, Done, Point, Position, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish, ZoneId,
+  ClientFrame, Code, CommandId, Done, Fix, Point, Principal, Push, Refused, Resume, ServerFrame, Topic, Wish, ZoneId,
 } from "./frames.js";
 import { mintCommandId, onceMore } from "./ids.js";
 import { Shown } from "./shown.js";
@@ -160,7 +160,7 @@ export class Client {
   /** Those that were left; a session that goes on may not know. */
   readonly #left = new Map<string, Topic>();
   /** Where a driver is that nobody could be told yet, and when it was by our own clock. */
-  #position: { told: Omit<Position, "sampled_at"> & { sampled_at?: number }; since: number } | null = null;
+  #position: { told: Omit<Fix, "sampled_at"> & { sampled_at?: number }; since: number } | null = null;
   readonly #heardPushes = new Set<number>();
   readonly #shown = new Shown();
 
@@ -313,7 +313,7 @@ export class Client {
   }
 
   /** Says where a driver is. Only the latest counts: without a connection that one waits, and is said before any command. */
-  position(at: Point, more: Omit<Position, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
+  position(at: Point, more: Omit<Fix, "at" | "sampled_at"> & { sampled_at?: number } = {}): void {
     this.#position = { told: { ...more, at }, since: Date.now() };
     this.rouse();
     this.#sayPosition();

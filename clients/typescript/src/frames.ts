@@ -38,7 +38,7 @@ export type ClientFrame =
       };
     }
   | {
-      position: Position;
+      position: Fix;
     }
   | {
       /**
@@ -1600,6 +1600,22 @@ export type ServerFrame =
       };
     }
   | {
+      /**
+       * The driver of a job has come to a place where it has something to do, has stayed there, or has gone again without
+       * doing it. From what is seen of it: no event says so. Lossy: what its view says counts.
+       */
+      near: {
+        at: Timestamp;
+        crossing: Crossing;
+        job: JobId;
+        /**
+         * Which of its stops, from 0; of a rescue, 0 is where help is needed and 1 where the vehicle is brought.
+         */
+        stop: number;
+        what: StopKind;
+      };
+    }
+  | {
       board: Board;
     }
   | {
@@ -1908,6 +1924,10 @@ export type Changed =
       run: RunChanges;
     };
 /**
+ * How a driver stands to the fence around a place where it has something to do.
+ */
+export type Crossing = "entered" | "dwelt" | "exited";
+/**
  * One moving or standing mark on the dispatcher's map.
  */
 export type Mark =
@@ -2161,6 +2181,29 @@ export interface Position {
 export interface RunErrand {
   order: OrderId;
   what: StopKind;
+}
+/**
+ * Where a device says that it is: a position, and what the device thinks of it.
+ */
+export interface Fix {
+  /**
+   * Radius of the 68 % circle, in metres.
+   */
+  accuracy_m?: number | null;
+  at: Point;
+  /**
+   * Degrees clockwise from north.
+   */
+  heading_deg?: number | null;
+  /**
+   * An app has made it up, as the device knows (a mock location): it is counted, and not believed.
+   */
+  mock?: boolean;
+  sampled_at: Timestamp;
+  /**
+   * Metres per second.
+   */
+  speed_mps?: number | null;
 }
 /**
  * A part of the map, in millionths of a degree: whole numbers, so that it can be named again.

@@ -69,7 +69,7 @@ impl Suspect {
     /// The same, if the device can be there as well; or else only where it says now that it is. A position that is said twice
     /// counts once.
     fn or_else(self, next: &Position, speed_max_mps: f32, now: Timestamp) -> Self {
-        if jump(&self.first, next, speed_max_mps).is_some() {
+        if jump((&self.first, self.since), (next, now), speed_max_mps).is_some() {
             Self::new(next, now)
         } else if next.sampled_at > self.sampled_at {
             Self { sampled_at: next.sampled_at, n: self.n.saturating_add(1), ..self }
@@ -84,16 +84,17 @@ impl Suspect {
     }
 }
 
-/// Judges where a device says it is by where it was last believed to be, and by what it said since and was not believed. Nobody is
-/// faster than `speed_max_mps`; 0: anybody may be.
+/// Judges where a device says it is by where it was last believed to be, which was heard at `heard_at`, and by what it said since
+/// and was not believed. Nobody is faster than `speed_max_mps`; 0: anybody may be.
 pub(super) fn judge(
     last: &Position,
+    heard_at: Timestamp,
     suspect: Option<Suspect>,
     next: &Position,
     speed_max_mps: f32,
     now: Timestamp,
 ) -> Judged {
-    let Some((distance_m, elapsed_s)) = jump(last, next, speed_max_mps) else {
+    let Some((distance_m, elapsed_s)) = jump((last, heard_at), (next, now), speed_max_mps) else {
         return Judged::Plausible;
     };
     let suspect = match suspect {
@@ -106,13 +107,19 @@ pub(super) fn judge(
     Judged::Jump { distance_m, elapsed_s, suspect }
 }
 
-/// How far and in what time, if that is further than anybody comes, as vague as both ends are.
-fn jump(from: &Position, to: &Position, speed_max_mps: f32) -> Option<(f64, f64)> {
+/// How far and in what time, if that is further than anybody comes, as vague as both ends are. With each is when it was heard.
+fn jump(
+    (from, heard_at): (&Position, Timestamp),
+    (to, now): (&Position, Timestamp),
+    speed_max_mps: f32,
+) -> Option<(f64, f64)> {
     let distance_m = from.at.distance_m(to.at);
     if distance_m <= JUMP_MIN_M || speed_max_mps <= 0.0 {
         return None;
     }
-    let elapsed_s = to.sampled_at.since(from.sampled_at).as_secs_f64();
+    // The device's clock may have been set back meanwhile, and ours does not know how long either was on its way.
+    let elapsed = to.sampled_at.since(from.sampled_at).max(now.since(heard_at));
+    let elapsed_s = elapsed.as_secs_f64();
     let vague_m = f64::from(from.accuracy_m.unwrap_or(0.0) + to.accuracy_m.unwrap_or(0.0));
     let reach_m = f64::from(speed_max_mps) * elapsed_s + vague_m;
     (distance_m > reach_m).then_some((distance_m, elapsed_s))

@@ -134,8 +134,9 @@ impl Soft {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let suspect = self.doubts.as_ref().and_then(|doubts| doubts.suspect());
+        let heard_at = self.received_at;
         let judged = self.position.as_ref().map_or(Judged::Plausible, |last| {
-            doubt::judge(last, suspect, position, speed_max_mps, now)
+            doubt::judge(last, heard_at, suspect, position, speed_max_mps, now)
         });
         if let Judged::Jump { distance_m, elapsed_s, suspect } = judged {
             self.doubts.get_or_insert_default().jumps(suspect, now);

@@ -1125,6 +1125,20 @@ fn a_driver_far_away_is_believed_once_there_was_time_to_get_there() {
     assert!(world.at(far).is_ok());
 }
 
+#[test]
+fn a_driver_whose_clock_is_set_right_goes_on_as_before() {
+    let mut world = World::on_duty();
+    world.pass(4 * SECOND);
+    let ahead = world.now + Duration::from_secs(20);
+    let seen = world.see(&Sighting::At(Position { sampled_at: ahead, ..world.position(KIGALI) }));
+    assert_eq!(seen.refused, None);
+    world.pass(21 * SECOND);
+    let there = KIGALI.offset_m(600.0, 0.0);
+    let seen = world.see(&Sighting::At(world.position(there)));
+    assert_eq!((seen.refused, seen.implausible), (None, None));
+    assert_eq!(world.driver.position(), Some(there));
+}
+
 /// Somewhere its device cannot be by then; and what is made of that.
 fn jump(world: &mut World) -> Seen<Command> {
     world.pass(SECOND);

@@ -34,7 +34,9 @@ impl Device {
     fn says(&mut self, next: Position) -> Judged {
         let now = next.sampled_at;
         let suspect = self.doubts.as_ref().and_then(Doubts::suspect);
-        let judged = judge(&self.last, suspect, &next, SPEED_MAX_MPS, now);
+        // Its clock is as ours, and nothing is on its way for long.
+        let heard_at = self.last.sampled_at;
+        let judged = judge(&self.last, heard_at, suspect, &next, SPEED_MAX_MPS, now);
         match judged {
             Judged::Jump { suspect, .. } => {
                 self.doubts.get_or_insert_default().jumps(suspect, now);
@@ -80,11 +82,28 @@ fn nobody_is_faster_than_a_hundred_and_fifty() {
         (600, 26_000.0, false),
     ] {
         let next = east(after_s, east_m);
-        let judged = judge(&last, None, &next, SPEED_MAX_MPS, next.sampled_at);
+        let judged = judge(&last, START, None, &next, SPEED_MAX_MPS, next.sampled_at);
         assert_eq!(judged == Judged::Plausible, is_believed, "{after_s} s, {east_m} m: {judged:?}");
     }
-    let far = judge(&last, None, &east(1, 900_000.0), 0.0, START);
+    let far = judge(&last, START, None, &east(1, 900_000.0), 0.0, START);
     assert_eq!(far, Judged::Plausible, "nobody looks");
+}
+
+#[test]
+fn a_clock_that_is_set_right_makes_no_jump_of_what_anybody_can_drive() {
+    let after = |after_s| START + Duration::from_secs(after_s);
+    // Twenty seconds ahead, and then no more.
+    let (last, next) = (east(20, 0.0), east(21, 600.0));
+    let judged = |now| judge(&last, START, None, &next, SPEED_MAX_MPS, now);
+    assert_eq!(judged(after(21)), Judged::Plausible);
+    assert!(is_jump(judged(after(1))), "so soon nobody is there");
+
+    // Nor does what is suspected begin anew because of that.
+    let (first, next) = (east(20, 90_000.0), east(21, 90_500.0));
+    let suspect = Some(Suspect::new(&first, START));
+    let judged = judge(&east(0, 0.0), START, suspect, &next, SPEED_MAX_MPS, after(15));
+    let Judged::Jump { suspect, .. } = judged else { panic!("{judged:?}") };
+    assert_eq!((suspect.first, suspect.n), (first, 2));
 }
 
 #[test]
@@ -122,7 +141,7 @@ fn fewer_are_believed_if_they_agree_for_long_enough() {
     let suspect = Some(Suspect::new(&first, heard_at));
     let soon = heard_at + Duration::from_secs(1);
     let later = east(35, 900_000.0);
-    assert!(is_jump(judge(&east(0, 0.0), suspect, &later, SPEED_MAX_MPS, soon)));
+    assert!(is_jump(judge(&east(0, 0.0), START, suspect, &later, SPEED_MAX_MPS, soon)));
 }
 
 #[test]
@@ -145,7 +164,8 @@ fn the_same_position_said_again_and_again_is_one() {
     assert_eq!(device.n_doubts(), 1);
     let suspect = device.doubts.as_ref().and_then(Doubts::suspect);
     let later = START + Duration::from_mins(5);
-    assert!(is_jump(judge(&device.last, suspect, &far, SPEED_MAX_MPS, later)), "however long");
+    let judged = judge(&device.last, START, suspect, &far, SPEED_MAX_MPS, later);
+    assert!(is_jump(judged), "however long");
     // Nor do others that come between keep it from being believed.
     let said = [2, 3, 4].map(|after_s| [(); 2].map(|()| device.says(east(after_s, 90_000.0))));
     assert!(said.as_flattened().iter().all(|judged| is_jump(*judged)));

@@ -29,6 +29,8 @@ const FORGIVEN: Duration = Duration::from_mins(10);
 const AGREED: u8 = 5;
 /// … or for so long, and what was believed until then was wrong.
 const AGREED_FOR: Duration = Duration::from_secs(20);
+/// Whose clock says so much less than before has set it back; what is older by less comes late.
+const SET_BACK: Duration = Duration::from_mins(1);
 
 /// What is made of a position.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,10 +71,11 @@ impl Suspect {
     /// The same, if the device can be there as well; or else only where it says now that it is. A position that is said twice
     /// counts once.
     fn or_else(self, next: &Position, speed_max_mps: f32, now: Timestamp) -> Self {
+        let (before, after) = (self.sampled_at, next.sampled_at);
         if jump((&self.first, self.since), (next, now), speed_max_mps).is_some() {
             Self::new(next, now)
-        } else if next.sampled_at > self.sampled_at {
-            Self { sampled_at: next.sampled_at, n: self.n.saturating_add(1), ..self }
+        } else if after > before || is_set_back(before, after) {
+            Self { sampled_at: after, n: self.n.saturating_add(1), ..self }
         } else {
             self
         }
@@ -105,6 +108,11 @@ pub(super) fn judge(
         return Judged::Corrects;
     }
     Judged::Jump { distance_m, elapsed_s, suspect }
+}
+
+/// Was the clock that said the one set back until it said the other?
+pub(super) fn is_set_back(before: Timestamp, after: Timestamp) -> bool {
+    before.since(after) > SET_BACK
 }
 
 /// How far and in what time, if that is further than anybody comes, as vague as both ends are. With each is when it was heard.

@@ -357,7 +357,11 @@ impl Driver {
             ));
         }
         let Some(last) = &self.soft.position else { return Ok(()) };
-        if position.sampled_at <= last.sampled_at {
+        // What was stored meanwhile comes later than it was sampled, and must not undo what is known; but whose clock was set
+        // back is not to wait until it has caught up.
+        let may_be_older = now.since(self.soft.received_at) > POSITION_AGE_MAX
+            && doubt::is_set_back(last.sampled_at, position.sampled_at);
+        if position.sampled_at <= last.sampled_at && !may_be_older {
             return Err(Refusal::invalid("sampled_at", "is not after the last one"));
         }
         Ok(())

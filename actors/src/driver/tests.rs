@@ -1139,6 +1139,31 @@ fn a_driver_whose_clock_is_set_right_goes_on_as_before() {
     assert_eq!(world.driver.position(), Some(there));
 }
 
+#[test]
+fn a_driver_whose_clock_is_set_back_is_believed_again_after_a_minute() {
+    let mut world = World::on_duty();
+    let beside = KIGALI.offset_m(100.0, 0.0);
+    let says = |world: &mut World, at, older_s| {
+        let sampled_at = world.now - Duration::from_secs(older_s);
+        let seen = world.see(&Sighting::At(Position { sampled_at, ..world.position(at) }));
+        seen.refused.is_none()
+    };
+    world.pass(MINUTE);
+    assert!(!says(&mut world, beside, 300), "it may have been stored");
+    world.pass(SECOND);
+    assert!(!says(&mut world, beside, 121), "only a minute older, it came late");
+    assert!(says(&mut world, beside, 300));
+    assert_eq!(world.driver.position(), Some(beside));
+    world.pass(SECOND);
+    assert!(says(&mut world, KIGALI, 300), "it goes on by that clock");
+    // Or those were stored, and the clock is as it was.
+    world.pass(SECOND);
+    assert!(says(&mut world, beside, 0));
+    world.pass(SECOND);
+    assert!(!says(&mut world, KIGALI, 300));
+    assert_eq!(world.driver.position(), Some(beside));
+}
+
 /// Somewhere its device cannot be by then; and what is made of that.
 fn jump(world: &mut World) -> Seen<Command> {
     world.pass(SECOND);

@@ -107,6 +107,17 @@ fn a_clock_that_is_set_right_makes_no_jump_of_what_anybody_can_drive() {
 }
 
 #[test]
+fn what_agrees_by_a_clock_that_was_set_back_counts_and_what_only_comes_late_does_not() {
+    let now = START + Duration::from_secs(30);
+    let judged = |first_s| {
+        let suspect = Some(Suspect::new(&east(first_s, 90_000.0), START));
+        judge(&east(0, 0.0), START, suspect, &east(30, 90_000.0), SPEED_MAX_MPS, now)
+    };
+    assert!(is_jump(judged(90)));
+    assert_eq!(judged(91), Judged::Corrects);
+}
+
+#[test]
 fn a_wild_position_is_not_believed_and_the_ones_after_it_are() {
     let mut device = Device::new();
     assert!(is_jump(device.says(east(1, 5_000.0))));

@@ -11,9 +11,10 @@ use crate::{
 use protocol::{
     Code, JobId, OrderId, OrderStatus, Point, Principal,
     frame::{ClientFrame, Fix, Outcome, ServerFrame, Topic},
-    view::{Crossing, Mark, StopKind},
+    view::{Crossing, Mark, Position, StopKind},
     work::{OrderAction, Wish},
 };
+use serde_json::Value;
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
@@ -176,11 +177,15 @@ async fn what_cannot_be_is_counted_and_who_says_it_again_and_again_is_marked_for
     };
     assert_eq!((counted("jump"), counted("mock")), (Some("1".into()), Some("4".into())));
 
-    // Those that go on saying so are believed: it may have been elsewhere all along. What it says in between begins that anew.
+    // Those that go on saying so are believed, but not for saying it all at once. What it says in between begins that anew.
     drives_to(&mut phone, -90_000.0, 7).await;
     for ahead_s in 8..13 {
         drives_to(&mut phone, 90_000.0, ahead_s).await;
     }
-    let is_moved = |it: &serde_json::Value| it["position"] != here && !it["position"].is_null();
-    until(&staff, &path, is_moved).await;
+    drives_to(&mut phone, 100.0, 13).await;
+    let is_moved = |it: &Value| it["position"] != here && !it["position"].is_null();
+    let moved = until(&staff, &path, is_moved).await;
+    let position: Position = serde_json::from_value(moved["position"].clone()).unwrap();
+    let distance_m = PICKUP.distance_m(position.at);
+    assert!((90.0..110.0).contains(&distance_m), "{distance_m} m away");
 }

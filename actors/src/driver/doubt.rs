@@ -3,7 +3,7 @@
 //! ```text
 //!  the next, within reach of the last? ── yes ──────────────────────────────────────────────────► believed
 //!        └── no ──► within reach of where it first said so? ── no ────► a jump: refused, counted, and suspected itself
-//!                         └── yes ──► five times, or for 20 s? ── no ──► refused
+//!                         └── yes ──► five times over 4 s, or for 20 s? ── no ──► refused
 //!                                              └── yes ────────────────► believed: the last was wrong
 //! ```
 //!
@@ -27,7 +27,9 @@ const WITHIN: Duration = Duration::from_mins(10);
 const FORGIVEN: Duration = Duration::from_mins(10);
 /// So many positions that agree, …
 const AGREED: u8 = 5;
-/// … or for so long, and what was believed until then was wrong.
+/// … the last so long after the first, for what was stored is said all at once, …
+const AGREED_OVER: Duration = Duration::from_secs(4);
+/// … or fewer for so long, and what was believed until then was wrong.
 const AGREED_FOR: Duration = Duration::from_secs(20);
 /// Whose clock says so much less than before has set it back; what is older by less comes late.
 const SET_BACK: Duration = Duration::from_mins(1);
@@ -83,7 +85,8 @@ impl Suspect {
 
     /// Has it been said often enough, or for long enough, by our clock, for the device's is its own?
     fn is_settled(&self, now: Timestamp) -> bool {
-        self.n >= AGREED || self.n > 1 && now.since(self.since) >= AGREED_FOR
+        let agreed_for = now.since(self.since);
+        self.n >= AGREED && agreed_for >= AGREED_OVER || self.n > 1 && agreed_for >= AGREED_FOR
     }
 }
 

@@ -141,6 +141,23 @@ fn five_that_agree_are_believed_so_that_nobody_is_stuck_where_they_never_were() 
 }
 
 #[test]
+fn however_many_agree_at_the_same_moment_say_no_more_than_one() {
+    let (last, moment) = (east(0, 0.0), START + Duration::from_secs(1));
+    let says = |suspect, after_s, now| {
+        judge(&last, START, suspect, &east(after_s, 90_000.0), SPEED_MAX_MPS, now)
+    };
+    let mut suspect = None;
+    for n in 1..10 {
+        let judged = says(suspect, n, moment);
+        let Judged::Jump { suspect: it, .. } = judged else { panic!("number {n}: {judged:?}") };
+        suspect = Some(it);
+    }
+    let later = |ms| moment + Duration::from_millis(ms);
+    assert!(is_jump(says(suspect, 10, later(3_999))));
+    assert_eq!(says(suspect, 10, later(4_000)), Judged::Corrects);
+}
+
+#[test]
 fn fewer_are_believed_if_they_agree_for_long_enough() {
     let mut device = Device::new();
     assert!(is_jump(device.says(east(10, 900_000.0))));

@@ -109,7 +109,7 @@ impl Track {
         let since = self.in_fence_since.filter(|_| !is_broken).unwrap_or(now);
         self.in_fence_since = is_at_pickup.then_some(since);
         let before = self.n_corrected.replace(n_corrected);
-        let is_anew = before.is_some_and(|before| before != n_corrected);
+        let is_anew = Sighting::is_corrected(before, n_corrected);
         if is_anew {
             (self.first, self.step) = (None, None);
         }

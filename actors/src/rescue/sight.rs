@@ -167,7 +167,7 @@ pub(super) fn see(
         (soft.stay, soft.n_corrected) = (None, None);
     }
     let before = soft.n_corrected.replace(*n_corrected);
-    let is_anew = before.is_some_and(|before| before != *n_corrected);
+    let is_anew = Sighting::is_corrected(before, *n_corrected);
     if is_anew {
         // It has not come from where it was seen before: that was wrong.
         soft.leg_from_m = None;

@@ -1071,7 +1071,9 @@ fn whoever_was_never_where_they_were_said_to_be_has_not_set_off_from_there() {
     // The sighting that said so first was lost.
     assert_eq!(asks(900.0, 1), [], "it was never further away");
     assert_eq!(asks(870.0, 1), []);
-    assert_eq!(asks(840.0, 1), [Command::Depart {}]);
+    // Its actor fell, and counts anew.
+    assert_eq!(asks(840.0, 0), [Command::Depart {}]);
+    assert_eq!(asks(400.0, 1), []);
 }
 
 #[test]

@@ -162,7 +162,7 @@ pub enum Sighting {
         /** The run that says in which order it does what it has to do, if all of that is of one. */
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
-        /** How often where it was said to be was wrong. Is that another number than before, it has not come from where it was. */
+        /** How often where it was said to be was wrong. Is that more than before, it has not come from where it was. */
         #[serde(default, skip_serializing_if = "super::is_nothing")]
         n_corrected: u16,
     },
@@ -200,6 +200,13 @@ pub enum Sighting {
 }
 
 impl Sighting {
+    /// Has a driver who was corrected that often, as was seen `before`, been corrected since, so that it has not come from where it
+    /// was? Counted on, that is: whose actor fell begins again at 0.
+    pub(crate) fn is_corrected(before: Option<u16>, n_corrected: u16) -> bool {
+        let n_since = before.map_or(0, |before| n_corrected.wrapping_sub(before));
+        (1..=u16::MAX / 2).contains(&n_since)
+    }
+
     /// What it is about.
     pub fn topic(&self) -> Topic {
         match self {

@@ -788,9 +788,13 @@ fn a_way_that_nobody_has_gone_is_not_measured() {
     // It turned out to be 4.5 km away all along, and the sighting that said so first was lost.
     see(4_600.0, 1);
     see(4_700.0, 1);
+    // Its actor fell, and counts anew.
+    see(4_800.0, 0);
+    see(9_000.0, 1);
+    see(9_100.0, 1);
     let early = Some("rider_asked".to_owned());
     play.yes(driver(1), Command::Finish { code: None, early_reason: early });
-    assert!((219..=221).contains(&play.life().metered_m), "{}", play.life().metered_m);
+    assert!((419..=421).contains(&play.life().metered_m), "{}", play.life().metered_m);
 }
 
 #[test]

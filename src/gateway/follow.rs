@@ -90,7 +90,8 @@ pub(crate) struct Follow {
 /// Whether the driver of a job has come to a stop, or has gone again: the latest counts, and is told if it is news.
 #[derive(Debug, Default)]
 pub(crate) struct Near {
-    untold: Option<ServerFrame>,
+    /// What is to be told, and of which driver.
+    untold: Option<(Option<DriverId>, ServerFrame)>,
     /// When it was told last.
     told_at: Option<Instant>,
     /// And what; none once the job is another.
@@ -98,10 +99,10 @@ pub(crate) struct Near {
 }
 
 impl Near {
-    /// It was seen so.
-    pub(crate) fn sees(&mut self, frame: ServerFrame) {
+    /// The driver who has the job was seen so.
+    pub(crate) fn sees(&mut self, driver: Option<DriverId>, frame: ServerFrame) {
         let is_told = self.told.is_some() && self.told == crossing(&frame);
-        self.untold = Some(frame).filter(|_| !is_told);
+        self.untold = Some((driver, frame)).filter(|_| !is_told);
     }
 
     /// When it may be told, if anything is to be.
@@ -113,7 +114,7 @@ impl Near {
     /// What is to be told now.
     pub(crate) fn next(&mut self, now: Instant, every: Duration) -> Option<ServerFrame> {
         self.due_at(now, every).filter(|due| *due <= now)?;
-        let frame = self.untold.take()?;
+        let (_, frame) = self.untold.take()?;
         (self.told_at, self.told) = (Some(now), crossing(&frame));
         Some(frame)
     }
@@ -121,6 +122,11 @@ impl Near {
     /// Its job is another now, and perhaps another's: the same would be news.
     pub(crate) fn is_outdated(&mut self) {
         self.told = None;
+    }
+
+    /// It is this driver who has the job now, if anybody has: that another one came or went is nobody's business any more.
+    fn is_of(&mut self, driver: Option<DriverId>) {
+        self.untold = self.untold.take().filter(|(by, _)| *by == driver);
     }
 }
 
@@ -425,6 +431,7 @@ impl Follow {
         self.known = Some(watch.version());
         self.watch = Some(watch);
         self.n_reopened = self.n_reopened.min(REOPENED_MAX);
+        self.forget_who_came();
     }
 
     /// It is lost, or could not be opened, and why: how long to wait at most before opening it again.
@@ -502,6 +509,33 @@ impl Follow {
             | Kind::Run
             | Kind::Rule
             | Kind::Template => None,
+        }
+    }
+
+    /// Who has it, if it is a job and anybody has.
+    fn driver(&self) -> Option<DriverId> {
+        let shown = self.watch.as_ref()?.frame(Principal::System)?;
+        if let ServerFrame::Order(view) = &shown {
+            return view.driver;
+        }
+        let ServerFrame::Rescue(view) = &shown else { return None };
+        view.driver
+    }
+
+    /// Its driver has come to a stop, or has gone again; its client may be told.
+    pub(crate) fn sees_near(&mut self, frame: ServerFrame) {
+        let driver = self.driver();
+        self.near.get_or_insert_default().sees(driver, frame);
+    }
+
+    /// Somebody else may have it now: what is not told yet of another driver's coming and going never is.
+    pub(crate) fn forget_who_came(&mut self) {
+        if self.near.as_ref().is_none_or(|near| near.untold.is_none()) {
+            return;
+        }
+        let driver = self.driver();
+        if let Some(near) = &mut self.near {
+            near.is_of(driver);
         }
     }
 

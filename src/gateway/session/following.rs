@@ -221,6 +221,7 @@ impl Session {
                     if let Some(near) = &mut follow.near {
                         near.is_outdated();
                     }
+                    follow.forget_who_came();
                     if let Some(prospect) = &mut follow.prospect {
                         prospect.is_outdated();
                     }
@@ -240,7 +241,7 @@ impl Session {
                 let mut follows = self.follows.iter_mut();
                 let follow = follows.find(|follow| follow.key == key && may_sight);
                 if let Some(follow) = follow {
-                    follow.near.get_or_insert_default().sees(frame);
+                    follow.sees_near(frame);
                 }
                 Ok(())
             }

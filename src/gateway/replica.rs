@@ -33,6 +33,8 @@ const LOOK_ALONE_EVERY: Duration = Duration::from_secs(5);
 const LOOK_BACK: Duration = Duration::from_secs(60);
 /// How often it reads all of it again, whatever the clocks said.
 const READ_ALL_EVERY: Duration = Duration::from_secs(300);
+/// How long after those of one kind those of the next are read again, so that seldom two kinds are due at once.
+const READ_ALL_APART: Duration = Duration::from_secs(100);
 /// How often it forgets what nobody needs to know any more.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// How long one look may take.
@@ -88,12 +90,14 @@ pub(super) struct Followed {
     read_all_at: Instant,
     /// It could not be read when it was last looked at.
     is_blind: bool,
+    /// Not all of it could be read when that was last due.
+    is_overdue: bool,
 }
 
 /// Reads all of them, before anybody is let in. A node that cannot is of no use: it would allow what others have forbidden.
 pub(super) async fn load(gate: &Arc<Gate>) -> Result<Vec<Followed>, JournalError> {
     let mut all = Vec::with_capacity(ALL.len());
-    for replica in ALL {
+    for (replica, nth) in ALL.into_iter().zip(1..) {
         let until = Instant::now() + START_PATIENCE;
         let newest = loop {
             match read(gate, replica, Since::start(gate.system.now())).await {
@@ -107,8 +111,7 @@ pub(super) async fn load(gate: &Arc<Gate>) -> Result<Vec<Followed>, JournalError
         };
         replica.has_looked(gate);
         info!(what = replica.what(), n = replica.n_known(gate), "read");
-        let read_all_at = Instant::now() + READ_ALL_EVERY;
-        all.push(Followed { replica, newest, read_all_at, is_blind: false });
+        all.push(Followed::new(replica, newest, nth));
     }
     Ok(all)
 }
@@ -129,24 +132,32 @@ pub(super) async fn follow(gate: Weak<Gate>, mut all: Vec<Followed>) {
             continue;
         }
         looked_at = Instant::now();
-        let (due, recent): (Vec<&mut Followed>, Vec<_>) =
-            all.iter_mut().partition(|it| looked_at >= it.read_all_at);
-        let newest = read_recent(&gate, &recent).await;
-        for (followed, newest) in recent.into_iter().zip(newest) {
+        let newest = read_recent(&gate, &all).await;
+        let is_away = newest.iter().all(|it| matches!(it, Err(JournalError::Unavailable(_))));
+        for (followed, newest) in all.iter_mut().zip(newest) {
             followed.note(&gate, newest);
         }
-        for followed in due {
+        // One at most, and none if nobody answers: meanwhile nobody looks at what is new.
+        if let Some(followed) = due(&mut all, looked_at).filter(|_| !is_away) {
             let since = Since::all(followed.since()).and_all(gate.system.now());
             let newest = read(&gate, followed.replica, since).await;
-            if newest.is_ok() {
-                followed.read_all_at = Instant::now() + READ_ALL_EVERY;
-            }
-            followed.note(&gate, newest);
+            followed.note_all(&gate, newest);
         }
     }
 }
 
+/// Of those of which all is to be read again, the one that has waited longest.
+fn due(all: &mut [Followed], now: Instant) -> Option<&mut Followed> {
+    all.iter_mut().filter(|it| now >= it.read_all_at).min_by_key(|it| it.read_all_at)
+}
+
 impl Followed {
+    /// All of it has just been read. It is the `nth` that is followed, from 1 on.
+    fn new(replica: &'static dyn Replica, newest: Timestamp, nth: u32) -> Self {
+        let read_all_at = Instant::now() + nth * READ_ALL_APART;
+        Self { replica, newest, read_all_at, is_blind: false, is_overdue: false }
+    }
+
     /// Since when it is looked at again.
     fn since(&self) -> Timestamp {
         self.newest - LOOK_BACK
@@ -172,6 +183,28 @@ impl Followed {
                 }
             }
         }
+    }
+
+    /// Notes what came of reading all of it again.
+    fn note_all(&mut self, gate: &Gate, newest: Result<Timestamp, JournalError>) {
+        self.plan(newest.is_ok(), Instant::now());
+        match newest {
+            Ok(newest) => {
+                self.is_overdue = false;
+                self.note(gate, Ok(newest));
+            }
+            Err(error) => {
+                if !mem::replace(&mut self.is_overdue, true) {
+                    let what = self.replica.what();
+                    warn!(what, %error, "not all can be read again; trying until it can");
+                }
+            }
+        }
+    }
+
+    /// Decides when all of it is read again. If it could not be, it is due still, but behind others that are.
+    fn plan(&mut self, was_read: bool, now: Instant) {
+        self.read_all_at = if was_read { now + READ_ALL_EVERY } else { now };
     }
 }
 
@@ -225,9 +258,9 @@ fn all_statuses(replica: &dyn Replica) -> Vec<&'static str> {
 /// that was read.
 async fn read_recent(
     gate: &Arc<Gate>,
-    recent: &[&mut Followed],
+    recent: &[Followed],
 ) -> Vec<Result<Timestamp, JournalError>> {
-    let queries = recent.iter().map(|it| it.query()).collect();
+    let queries = recent.iter().map(Followed::query).collect();
     let mut newest = Vec::with_capacity(recent.len());
     match in_time(gate.system.journal().lists(queries)).await {
         Ok(lists) => {
@@ -325,6 +358,10 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
     const HOUR: Duration = Duration::from_secs(3_600);
 
+    fn all_followed() -> Vec<Followed> {
+        ALL.into_iter().zip(1..).map(|(it, nth)| Followed::new(it, NOW, nth)).collect()
+    }
+
     #[test]
     fn who_is_alone_looks_as_well_for_an_answer_of_its_own_may_be_lost() {
         assert!(is_time(true, LOOK_EVERY));
@@ -343,12 +380,7 @@ mod tests {
 
     #[test]
     fn a_look_asks_for_all_kinds_and_whatever_may_have_become_of_each() {
-        let followed = ALL.map(|replica| Followed {
-            replica,
-            newest: NOW,
-            read_all_at: Instant::now(),
-            is_blind: false,
-        });
+        let followed = all_followed();
         let asked: Vec<_> = followed.iter().map(Followed::query).collect();
         let kinds: Vec<_> = asked.iter().map(|it| it.kind).collect();
         assert_eq!(kinds, [Kind::Zone, Kind::Rule, Kind::Revocation]);
@@ -356,6 +388,28 @@ mod tests {
         assert_eq!(asked[2].statuses, ["in_force"]);
         let since = Some(NOW - LOOK_BACK);
         assert!(asked.iter().all(|it| it.since == since && it.sort == Sort::Oldest));
+    }
+
+    #[test]
+    fn each_kind_is_read_again_in_its_own_turn_and_who_failed_comes_after_others() {
+        fn kind(all: &mut [Followed], now: Instant) -> Option<Kind> {
+            due(all, now).map(|it| it.replica.kind())
+        }
+        let mut all = all_followed();
+        let first = all[0].read_all_at;
+        assert_eq!(kind(&mut all, first - READ_ALL_APART / 2), None);
+        assert_eq!(kind(&mut all, first), Some(Kind::Zone));
+        all[0].plan(true, first);
+        assert_eq!(kind(&mut all, first + READ_ALL_APART / 2), None, "the others come later");
+        // For long nobody answered.
+        let late = first + READ_ALL_EVERY + LOOK_EVERY;
+        assert_eq!(kind(&mut all, late), Some(Kind::Rule));
+        all[1].plan(false, late);
+        assert_eq!(kind(&mut all, late), Some(Kind::Revocation));
+        all[2].plan(true, late);
+        assert_eq!(kind(&mut all, late), Some(Kind::Zone));
+        all[0].plan(true, late);
+        assert_eq!(kind(&mut all, late), Some(Kind::Rule));
     }
 
     #[test]

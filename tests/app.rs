@@ -339,7 +339,10 @@ async fn each_push_comes_once_and_is_acknowledged_when_it_is_taken() {
         driving.command(Wish::Driver { id: None, action: accept }).await.unwrap();
         riding.command(cancel(id)).await.unwrap();
         loop {
-            let push = timeout(PATIENCE, pushes.next()).await.unwrap().unwrap();
+            let Ok(push) = timeout(PATIENCE, pushes.next()).await else {
+                panic!("nothing came after {heard:?}, while it was {:?}", driving.state());
+            };
+            let push = push.unwrap();
             heard.push(format!("{push:?}"));
             if matches!(push, Push::Released { .. }) {
                 break;

@@ -337,15 +337,18 @@ async fn each_push_comes_once_and_is_acknowledged_when_it_is_taken() {
             until_open(&driving).await;
         }
         driving.command(Wish::Driver { id: None, action: accept }).await.unwrap();
-        riding.command(cancel(id)).await.unwrap();
         loop {
             let Ok(push) = timeout(PATIENCE, pushes.next()).await else {
                 panic!("nothing came after {heard:?}, while it was {:?}", driving.state());
             };
             let push = push.unwrap();
             heard.push(format!("{push:?}"));
-            if matches!(push, Push::Released { .. }) {
-                break;
+            match push {
+                Push::Released { .. } => break,
+                // Of a job that is over before a session sees it, or while none waits, only the view tells.
+                Push::Assigned { .. } if within == "0s" => break,
+                Push::Assigned { .. } => riding.command(cancel(id)).await.map(drop).unwrap(),
+                _ => {}
             }
             proxy.break_up_after(1);
         }

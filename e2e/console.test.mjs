@@ -712,7 +712,10 @@ test("a driver is given a shift and let work outside of it, and both are taken a
   const token = await quiet.token("dispatcher");
   const driver = `driver-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`;
   // Of whom nobody has ever heard there is nothing to see but shifts.
-  assert.equal((await quiet.ask(token, `v1/drivers/${driver}/actions`, { message: { text: "welcome" } })).status, 200);
+  const itself = await quiet.token("driver", driver);
+  for (const duty of [{ duty: "on", vehicle: { kind: "moto", capacity_g: 50_000, skills: [] } }, { duty: "off" }]) {
+    assert.equal((await quiet.ask(itself, `v1/drivers/${driver}/actions`, { set_duty: duty })).status, 200);
+  }
   const shifts = async () => (await quiet.ask(token, `v1/drivers/${driver}/shifts`)).body;
   await openQuiet();
   await go(`#/dispatch/${driver}`);

@@ -674,9 +674,7 @@ impl System {
         let shard = key::<D>(id).shard();
         match self.place(shard) {
             Place::Here => {
-                if let Ok(permit) = self.0.admission.admit(shard, false) {
-                    D::shards(self).show(self, id, Sighted { sighting, curious, permit });
-                }
+                D::shards(self).show(self, id, Sighted { sighting, curious, permit: None });
             }
             Place::There(owner, _) => self.show_there::<D>(owner, id, &sighting, curious),
             Place::Soon => self.show_soon::<D>(id, sighting, curious),
@@ -793,13 +791,22 @@ impl System {
             .await
     }
 
-    /// Everything published from now on, and soon the mark of every entity that is awake here; of other
-    /// nodes, from [`System::widen_new_board`] on and as long as [`System::widen_boards`] says so. At most
-    /// 65,536 wait; a reader who is slower is cut off and should start again.
+    /// What is published from now on, and soon the mark of every entity that is awake here: all that events lead to, and while
+    /// somebody looks ([`System::look_at_boards`]) what is merely seen, which is most of it. Of other nodes, from
+    /// [`System::widen_new_board`] on and as long as [`System::widen_boards`] says so. At most 65,536 wait; a reader who is
+    /// slower is cut off and should start again.
     pub fn board(&self) -> mpsc::Receiver<Published> {
         let receiver = self.0.publisher.subscribe(Interest::Everything);
         self.to_all_shards(&Instruction::Republish);
         receiver
+    }
+
+    /// Does anybody look at the boards that there are now? Nobody does at first. If somebody begins to, they are soon told the
+    /// mark of every entity that is awake here, as it is now.
+    pub fn look_at_boards(&self, are_looked_at: bool) {
+        if self.0.publisher.look(are_looked_at) {
+            self.to_all_shards(&Instruction::Republish);
+        }
     }
 
     /// What entities of this node publish from now on of events with one of these names. Bounded like

@@ -222,17 +222,31 @@ async fn cost(
     lasting: Duration,
 ) -> Result<f64, Fault> {
     const WARM_UP: Duration = Duration::from_millis(500);
-    /// What was sent has been read, and done, by then.
-    const SETTLE: Duration = Duration::from_millis(200);
     contender.fleet.drive(per_s, burst, WARM_UP).await?;
-    tokio::time::sleep(SETTLE).await;
-    let spent =
-        |programs: &[&Program]| programs.iter().map(|it| it.spent()).sum::<Result<Duration, _>>();
-    let before = spent(&contender.programs)?;
+    let before = settled(&contender.programs).await?;
     let n_sent = contender.fleet.drive(per_s, burst, lasting).await?;
-    tokio::time::sleep(SETTLE).await;
-    let after = spent(&contender.programs)?;
+    let after = settled(&contender.programs).await?;
     Ok((after.saturating_sub(before)).as_secs_f64() * 1e6 / n_sent.max(1) as f64)
+}
+
+/// What programs have spent once they have done all that they were sent: who could not keep up is not counted as cheaper for
+/// what it still has to do.
+async fn settled(programs: &[&Program]) -> Result<Duration, Fault> {
+    const LOOK_EVERY: Duration = Duration::from_millis(200);
+    /// Who spends less between two looks rests, or has nothing to do but what it always does.
+    const AT_REST: Duration = Duration::from_millis(20);
+    const LOOKS_MAX: u32 = 100;
+    let spent = || programs.iter().map(|it| it.spent()).sum::<Result<Duration, _>>();
+    let mut before = spent()?;
+    for _ in 0..LOOKS_MAX {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = spent()?;
+        if now.saturating_sub(before) < AT_REST {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Err("a program that was weighed does not come to rest".into())
 }
 
 async fn offer_times(

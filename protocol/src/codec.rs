@@ -1,7 +1,7 @@
 //! Frames as bytes: MessagePack for phones, JSON for people and browsers.
 
 use crate::frame::{FRAME_BYTES_MAX, FRAME_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 /// How frames are written.
@@ -29,11 +29,8 @@ pub enum DecodeError {
     #[error("not a frame: {0}")]
     Json(#[from] serde_json::Error),
     /// A frame, and then something else.
-    #[error("{bytes} bytes after the frame")]
-    Trailing {
-        /// How many.
-        bytes: usize,
-    },
+    #[error("something comes after the frame")]
+    Trailing,
 }
 
 /// A value that cannot be written, such as a map with keys that are no text.
@@ -82,14 +79,14 @@ impl Codec {
     pub fn decode_unbounded<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
         match self {
             Self::MsgPack => {
-                let mut rest = bytes;
-                let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+                // From where they lie: a reader of streams would copy each name of a field before it is looked at.
+                let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
                 decoder.set_max_depth(FRAME_DEPTH_MAX);
                 let frame = T::deserialize(&mut decoder)?;
-                drop(decoder);
-                match rest.len() {
-                    0 => Ok(frame),
-                    bytes => Err(DecodeError::Trailing { bytes }),
+                // Whatever came next, it would begin with a marker.
+                match bool::deserialize(&mut decoder) {
+                    Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(frame),
+                    Ok(_) | Err(_) => Err(DecodeError::Trailing),
                 }
             }
             Self::Json => Ok(serde_json::from_slice(bytes)?),

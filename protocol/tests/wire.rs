@@ -750,6 +750,24 @@ fn a_client_that_says_more_than_is_known_is_refused_and_a_server_may() {
 
 /// The page that people read names everything there is.
 #[test]
+fn nothing_may_come_after_a_frame() {
+    let is_refused = |codec: Codec, frame: &ClientFrame, more: &[u8]| {
+        let bytes = [&codec.encode(frame).unwrap(), more].concat();
+        codec.decode::<ClientFrame>(&bytes).is_err()
+    };
+    for frame in client_frames() {
+        assert!(!is_refused(Codec::MsgPack, &frame, &[]) && !is_refused(Codec::Json, &frame, &[]));
+        for byte in 0..=u8::MAX {
+            assert!(is_refused(Codec::MsgPack, &frame, &[byte]), "{byte:#x} after {frame:?}");
+            // As the begin of something longer, too.
+            assert!(is_refused(Codec::MsgPack, &frame, &[byte, 0x91, 0xc0]), "{byte:#x}, ...");
+            let is_blank = b" \n\r\t".contains(&byte);
+            assert_eq!(is_refused(Codec::Json, &frame, &[byte]), !is_blank, "{byte:#x}");
+        }
+    }
+}
+
+#[test]
 fn the_page_names_every_frame_push_and_code() {
     let page = include_str!("../PROTOCOL.md");
     let clients = client_frames().iter().map(client_name).collect::<Vec<_>>();

@@ -4,6 +4,9 @@
 //! entities ──► Board ── diff ──► broadcast ──► sessions
 //!                └── full ──► a session that has just come, or was too slow
 //! ```
+//!
+//! While nobody looks, the board is told of events only, and not of what is merely seen: where drivers are is asked once
+//! somebody begins to look.
 
 use super::{attendance::Attendance, limits::Rate, scope::place_of, unavailable};
 use crate::auth::scope::Scope;
@@ -33,6 +36,8 @@ const FOLD_EVERY: Duration = Duration::from_millis(20);
 const WIDEN_EVERY: Duration = Duration::from_secs(5);
 /// For how long it is wanted after somebody last looked at it, or searched it.
 const WANTED_FOR: Duration = Duration::from_secs(30);
+/// How long it may take until a board nobody looked at knows where everybody of this node is now; those of a crowd come after.
+const FRESH_WITHIN: Duration = Duration::from_millis(100);
 /// Other nodes that were not asked for so long tell nothing any more.
 const UNTOLD_AFTER: Duration = Duration::from_secs(16);
 /// How long it may take until a board has all that it was to be told.
@@ -133,7 +138,8 @@ fn busy(wait: Duration) -> Refused {
     Refused::new(Code::Busy, "too many are searching").retry_after_ms(ms)
 }
 
-/// How far a board reaches: as long as nobody asks other nodes, it shows its own.
+/// How far a board reaches: as long as nobody asks other nodes, it shows its own, and as long as nobody looks at it, what
+/// events say of that.
 #[derive(Debug)]
 struct Reach {
     /// When others were last asked to tell what they have.
@@ -142,17 +148,43 @@ struct Reach {
     told_at: Instant,
     /// When somebody last looked at it, or searched it.
     wanted_at: Instant,
+    /// Is it told what is merely seen on this node?
+    is_looked_at: bool,
+    /// When all of this node is shown as it is now.
+    fresh_at: Instant,
 }
 
 impl Reach {
     /// That of a board which begins now.
     fn new(now: Instant) -> Self {
-        Self { asked_at: None, told_at: now + TOLD_WITHIN, wanted_at: now }
+        Self {
+            asked_at: None,
+            told_at: now + TOLD_WITHIN,
+            wanted_at: now,
+            is_looked_at: false,
+            fresh_at: now,
+        }
+    }
+
+    /// Somebody wants it; does it have to be told what is seen from now on?
+    fn is_found(&mut self, now: Instant) -> bool {
+        self.wanted_at = now;
+        let is_first = !std::mem::replace(&mut self.is_looked_at, true);
+        if is_first {
+            self.fresh_at = now + FRESH_WITHIN;
+        }
+        is_first
+    }
+
+    /// Has nobody wanted it for so long that it need not be told any more?
+    fn is_forgotten(&mut self, now: Instant) -> bool {
+        let is_over = self.is_looked_at && now >= self.wanted_at + WANTED_FOR;
+        self.is_looked_at &= !is_over;
+        is_over
     }
 
     /// Somebody wants it; are others to tell everything for that? Those that were asked a moment ago just go on.
     fn begins(&mut self, now: Instant) -> bool {
-        self.wanted_at = now;
         let begins = self.asked_at.is_none_or(|at| now >= at + 2 * WIDEN_EVERY);
         if begins {
             (self.asked_at, self.told_at) = (Some(now), now + TOLD_WITHIN);
@@ -177,7 +209,11 @@ impl Reach {
 
 /// Somebody wants the board.
 fn widen(reach: &mut Reach, system: &System) {
-    if system.cluster_size() > 1 && reach.begins(Instant::now()) {
+    let now = Instant::now();
+    if reach.is_found(now) {
+        system.look_at_boards(true);
+    }
+    if system.cluster_size() > 1 && reach.begins(now) {
         system.widen_new_board();
     }
 }
@@ -204,6 +240,8 @@ async fn run(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch: Vec<Published> = Vec::new();
     let mut n_attended = 0;
+    // They wait for a board that shows how it is now.
+    let mut viewers: Vec<oneshot::Sender<Feed>> = Vec::new();
     loop {
         // A board that could not keep up has missed something: start again, and so must its viewers.
         let mut board = Board::new();
@@ -211,6 +249,9 @@ async fn run(
         let (diffs, _) = broadcast::channel(DIFFS_MAX);
         let mut reach = Reach::new(Instant::now());
         let mut folds_at = Instant::now();
+        if !viewers.is_empty() {
+            widen(&mut reach, &system);
+        }
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -248,6 +289,9 @@ async fn run(
                         widen(&mut reach, &system);
                     }
                     let now = Instant::now();
+                    if reach.is_forgotten(now) {
+                        system.look_at_boards(false);
+                    }
                     if reach.goes_on(now) {
                         system.widen_boards();
                     } else if reach.is_past(now) {
@@ -257,18 +301,22 @@ async fn run(
                 Some(request) = requests.recv() => {
                     fold(&mut board, &mut published);
                     widen(&mut reach, &system);
-                    // Whoever asked may have left meanwhile.
                     match request {
-                        Request::Feed(reply) => {
-                            let full = board.full(system.now());
-                            drop(reply.send(Feed { full, diffs: diffs.subscribe() }));
-                        }
+                        Request::Feed(reply) => viewers.push(reply),
                         Request::Find { words, most, after, found } => {
-                            let told_at = reach.told_at;
+                            let told_at = reach.told_at.max(reach.fresh_at);
                             let is_told = Instant::now() >= told_at;
                             let search = || board.find(&words, most, after);
+                            // Whoever asked may have left meanwhile.
                             drop(found.send(is_told.then(search).ok_or(told_at)));
                         }
+                    }
+                }
+                () = sleep_until(reach.fresh_at), if !viewers.is_empty() => {
+                    fold(&mut board, &mut published);
+                    for viewer in viewers.drain(..) {
+                        let full = board.full(system.now());
+                        drop(viewer.send(Feed { full, diffs: diffs.subscribe() }));
                     }
                 }
             }
@@ -290,13 +338,29 @@ mod tests {
         let mut reach = Reach::new(now);
         assert!(!reach.goes_on(now) && !reach.is_past(now + secs(999)), "it has its own only");
         let at = now + secs(100);
-        assert!(reach.begins(at));
+        assert!(reach.is_found(at) && reach.begins(at));
         assert_eq!(reach.told_at, at + TOLD_WITHIN);
         for s in [5, 10, 15, 20, 25] {
             assert!(reach.goes_on(at + secs(s)), "{s}");
         }
         assert!(!reach.goes_on(at + secs(30)) && !reach.is_past(at + secs(30)));
         assert!(reach.is_past(at + secs(25) + UNTOLD_AFTER));
+    }
+
+    #[test]
+    fn nobody_tells_a_board_what_is_seen_unless_it_was_wanted_a_moment_ago() {
+        let now = Instant::now();
+        let mut reach = Reach::new(now);
+        assert!(!reach.is_forgotten(now + secs(999)), "nobody has looked at it");
+        let at = now + secs(1_000);
+        assert!(reach.is_found(at));
+        assert_eq!(reach.fresh_at, at + FRESH_WITHIN);
+        assert!(!reach.is_found(at + secs(20)), "it is told already");
+        assert_eq!(reach.fresh_at, at + FRESH_WITHIN);
+        assert!(!reach.is_forgotten(at + secs(49)));
+        assert!(reach.is_forgotten(at + secs(50)));
+        assert!(!reach.is_forgotten(at + secs(51)), "once");
+        assert!(reach.is_found(at + secs(60)));
     }
 
     #[test]

@@ -244,6 +244,32 @@ async fn a_claim_that_was_lost_in_the_tunnel_is_heard_of_after_it() {
 }
 
 #[tokio::test]
+async fn a_job_that_came_and_went_in_the_tunnel_is_heard_of_after_it() {
+    let node = Node::with(&[("GATEWAY__SESSION__PUSH_AGAIN", "60s")]);
+    let mut driving = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driving, PICKUP).await;
+    let mut riding = Client::connect(&node, rider(1)).await;
+    let order = place_ride(&mut riding).await;
+    let offer = hear_offer(&mut driving).await;
+    let at = driving.cut();
+    // On its other device the driver says yes; then staff take the job away.
+    let mut other = Client::connect(&node, driver(1)).await;
+    accept(&mut other, &offer).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    act(&mut staff, order, OrderAction::Unassign { reason: "vip".to_owned() }).await;
+    let is_released = |push| match push {
+        Push::Released { job, reason } => Some((job, reason)),
+        _ => None,
+    };
+    other.hear_push(is_released).await;
+    let (mut driving, is_resumed) = Client::resume(&node, driver(1), at).await;
+    assert!(is_resumed);
+    let (job, reason) = driving.hear_push(is_released).await;
+    assert_eq!(job, JobId::Order(order));
+    assert!(!reason.is_empty());
+}
+
+#[tokio::test]
 async fn a_session_is_nobody_elses_and_waits_for_its_own_client() {
     let node = Node::start();
     let mut client = Client::connect(&node, rider(1)).await;

@@ -3,13 +3,13 @@
 use crate::{
     client::{Client, Closed, is_welcome, refused, request},
     node::{Node, driver, rider},
-    ride::{go_on_duty, place_ride},
+    ride::{go_on_duty, place_ride, position},
 };
 use actors::listing::RegionId;
 use protocol::{
     Code, CommandId, DriverId, JobId, OrderId, Point, Principal,
     codec::Codec,
-    frame::{ClientFrame, FRAME_BYTES_MAX, Outcome, ServerFrame, Topic, Viewport},
+    frame::{ClientFrame, FRAME_BYTES_MAX, Fix, Outcome, ServerFrame, Topic, Viewport},
     view::Mark,
     work::{DriverAction, DutyWish, OrderAction, Wish},
 };
@@ -422,6 +422,31 @@ fn around(at: Point, m: f64) -> Viewport {
         ((corner.lat * 1e6) as i32, (corner.lon * 1e6) as i32)
     });
     Viewport { south, west, north, east }
+}
+
+#[tokio::test]
+async fn who_begins_to_look_is_shown_where_everybody_is_by_now() {
+    let node = Node::start();
+    let here = Point { lat: -1.9441, lon: 30.0619 };
+    let there = here.offset_m(0.0, 150.0);
+    let mut driving = Client::connect(&node, driver(1)).await;
+    go_on_duty(&mut driving, here).await;
+    // Nobody looks while it goes there, by its clock in a quarter of a minute.
+    let ClientFrame::Position(fix) = position(there) else { unreachable!() };
+    let sampled_at = fix.sampled_at + Duration::from_secs(15);
+    driving.say(&ClientFrame::Position(Fix { sampled_at, ..fix })).await;
+    driving.say(&ClientFrame::Heartbeat { heard: None }).await;
+    driving.hear_any(|frame| matches!(frame, ServerFrame::Heartbeat { .. }).then_some(())).await;
+    let mut staff = Client::connect(&node, Principal::Dispatcher).await;
+    staff.subscribe(Topic::Board).await;
+    let first = staff.hear_any(|frame| match frame {
+        ServerFrame::Board(board) => Some(board),
+        _ => None,
+    });
+    let first = first.await;
+    assert!(first.full);
+    let [Mark::Driver { at, .. }] = first.marks[..] else { panic!("{first:?}") };
+    assert!(at.distance_m(there) < 5.0, "{at:?}, not {there:?}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! in the order in which it was said.
 
 use super::{
+    admission::Permit,
     entity::{Message, Sighted},
     home::{Home, NotAtHome, Visit},
 };
@@ -50,13 +51,15 @@ impl<D: Decider> Default for Ears<D> {
 
 impl<D: Decider> Ears<D> {
     /// Shows somebody who is awake something, or drops it if `waiting_max` messages wait there. If none does, the caller lets
-    /// it take that in, once it holds no lock. Gives it back if nobody of that name is awake, or if something is on its way to
-    /// the shard: what was said before it must be heard before it.
+    /// it take that in, once it holds no lock. `admit`: what has to wait is dropped, too, if there is no room for it. Gives it
+    /// back if nobody of that name is awake, or if something is on its way to the shard: what was said before it must be heard
+    /// before it.
     pub(super) fn show(
         &self,
         to: D::Id,
         sighted: Sighted<D>,
         waiting_max: u32,
+        admit: impl FnOnce() -> Option<Permit>,
     ) -> Result<Option<Visit<D>>, Sighted<D>> {
         if self.n_queued.load(Ordering::Acquire) > 0 {
             return Err(sighted);
@@ -75,6 +78,8 @@ impl<D: Decider> Ears<D> {
             metrics::counter!("outrider_busy_total", "bound" => "entity").increment(1);
             return Ok(None);
         }
+        let Some(permit) = admit() else { return Ok(None) };
+        let sighted = Sighted { permit: Some(permit), ..sighted };
         home.sent();
         home.live.notify_one();
         // It may fall before it sees this; the next sighting supersedes it.

@@ -77,7 +77,8 @@ pub(super) enum Message<D: Decider> {
 pub(super) struct Sighted<D: Decider> {
     pub(super) sighting: D::Sighting,
     pub(super) curious: Option<Curious>,
-    pub(super) permit: Permit,
+    /// None while it is in the hands of whoever shows it: there it does not wait.
+    pub(super) permit: Option<Permit>,
 }
 
 /// Something that was seen and is not done with, for it makes the entity ask things of itself.
@@ -396,6 +397,10 @@ impl<D: Decider> Awake<D> {
             }
         }
         if !asks.is_empty() {
+            // From here on it waits, and whoever leaves waits for it.
+            let admission = &self.birth.system.0.admission;
+            let admit = || admission.admit(self.key.shard(), true).ok();
+            let sighted = Sighted { permit: sighted.permit.or_else(admit), ..sighted };
             return Some(Box::new(Wonder { sighted, asks, refused }));
         }
         self.seen(sighted, refused);
@@ -786,12 +791,16 @@ impl<D: Decider> Awake<D> {
     }
 
     fn publish(&self, events: Vec<Cow<'static, str>>) {
-        self.birth.system.0.publisher.publish(events, |events| Published {
+        self.birth.system.0.publisher.publish(events, |events| self.published(events));
+    }
+
+    fn published(&self, events: Vec<Cow<'static, str>>) -> Published {
+        Published {
             entity: self.key,
             at: self.birth.system.now(),
             mark: self.state.mark(self.birth.id),
             events,
-        });
+        }
     }
 
     /// Tells all who follow it of what was seen, unless it was refused, and whoever is curious what became of it.
@@ -820,10 +829,9 @@ impl<D: Decider> Awake<D> {
             self.birth.system.0.alarm.set(self.key, Some(due));
         }
         if D::is_worth_seeing(&sighting) {
-            let tell = || Update::Seen(sighting);
-            self.birth.watchers.tell(&self.birth.system, self.birth.id, tell);
+            self.birth.watchers.tell_seen(&self.birth.system, self.birth.id, || sighting);
         }
-        self.publish(Vec::new());
+        self.birth.system.0.publisher.publish_seen(|| self.published(Vec::new()));
     }
 
     /// Finds out how long a way takes. What that says of this entity it sees at once, so that its followers know it before
@@ -837,9 +845,7 @@ impl<D: Decider> Awake<D> {
                 Some(sighting) => {
                     let context = self.context(Principal::System);
                     self.state.see(&sighting, &context);
-                    self.birth
-                        .watchers
-                        .tell(&self.birth.system, self.birth.id, || Update::Seen(sighting));
+                    self.birth.watchers.tell_seen(&self.birth.system, self.birth.id, || sighting);
                 }
                 None => self.birth.system.see(Sight::expected(job, journey.driver, etas)),
             }

@@ -31,7 +31,7 @@ pub struct Published {
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     readers: Mutex<Vec<Reader>>,
-    /// How many of them want what no event led to. Most of what is published is that, and most of the time nobody is.
+    /// How many of them want what is merely seen. Most of what there is to tell is that, and most of the time nobody does.
     n_watching: AtomicUsize,
 }
 
@@ -39,12 +39,14 @@ pub(super) struct Publisher {
 struct Reader {
     queue: mpsc::Sender<Published>,
     interest: Interest,
+    /// Does anybody look at what it makes of that?
+    is_looked_at: bool,
 }
 
 /// What a reader wants to be told.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Interest {
-    /// Everything, whichever node it is from.
+    /// Everything, whichever node it is from; what is merely seen here only while somebody looks.
     Everything,
     /// What entities of this node publish.
     Own,
@@ -52,22 +54,35 @@ pub(super) enum Interest {
     Named(&'static [&'static str]),
 }
 
-impl Interest {
-    fn is_in_sightings(self) -> bool {
-        match self {
-            Self::Everything | Self::Own => true,
-            Self::Named(_) => false,
-        }
-    }
+/// Where something comes from that is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whence {
+    /// An entity of this node.
+    Here,
+    /// The same, of which something was merely seen.
+    Seen,
+    /// An entity of another node.
+    Elsewhere,
 }
 
 impl Reader {
-    fn wants(&self, is_own: bool, events: &[Cow<'static, str>]) -> bool {
+    fn is_in_sightings(&self) -> bool {
+        match self.interest {
+            Interest::Everything => self.is_looked_at,
+            Interest::Own => true,
+            Interest::Named(_) => false,
+        }
+    }
+
+    fn wants(&self, from: Whence, events: &[Cow<'static, str>]) -> bool {
+        if from == Whence::Seen {
+            return self.is_in_sightings();
+        }
         match self.interest {
             Interest::Everything => true,
-            Interest::Own => is_own,
+            Interest::Own => from == Whence::Here,
             Interest::Named(names) => {
-                is_own && events.iter().any(|event| names.contains(&&**event))
+                from == Whence::Here && events.iter().any(|event| names.contains(&&**event))
             }
         }
     }
@@ -76,11 +91,23 @@ impl Reader {
 impl Publisher {
     pub(super) fn subscribe(&self, interest: Interest) -> mpsc::Receiver<Published> {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        let reader = Reader { queue, interest };
+        let reader = Reader { queue, interest, is_looked_at: false };
         let mut readers = self.readers();
         readers.push(reader);
         self.count(&readers);
         receiver
+    }
+
+    /// Does anybody look at what those make of it who want everything? Says whether somebody begins to.
+    pub(super) fn look(&self, are_looked_at: bool) -> bool {
+        let mut readers = self.readers();
+        let mut begins = false;
+        for reader in readers.iter_mut().filter(|it| matches!(it.interest, Interest::Everything)) {
+            begins |= are_looked_at && !reader.is_looked_at;
+            reader.is_looked_at = are_looked_at;
+        }
+        self.count(&readers);
+        begins
     }
 
     /// Builds the publication only if somebody reads it. Whoever is full or gone is cut off.
@@ -89,33 +116,37 @@ impl Publisher {
         events: Vec<Cow<'static, str>>,
         make: impl FnOnce(Vec<Cow<'static, str>>) -> Published,
     ) {
-        self.tell(true, events, make);
+        self.tell(Whence::Here, events, make);
+    }
+
+    /// The same for what is merely seen: nobody looks for readers while there are none.
+    pub(super) fn publish_seen(&self, make: impl FnOnce() -> Published) {
+        if self.n_watching.load(Ordering::Acquire) > 0 {
+            self.tell(Whence::Seen, Vec::new(), |_| make());
+        }
     }
 
     /// The same for what an entity of another node published.
     pub(super) fn pass_on(&self, published: Published) {
         let Published { entity, at, mark, events } = published;
-        self.tell(false, events, |events| Published { entity, at, mark, events });
+        self.tell(Whence::Elsewhere, events, |events| Published { entity, at, mark, events });
     }
 
     fn tell(
         &self,
-        is_own: bool,
+        from: Whence,
         events: Vec<Cow<'static, str>>,
         make: impl FnOnce(Vec<Cow<'static, str>>) -> Published,
     ) {
-        if events.is_empty() && self.n_watching.load(Ordering::Acquire) == 0 {
-            return;
-        }
         let mut readers = self.readers();
         let (n_before, mut n_left) =
-            (readers.len(), readers.iter().filter(|it| it.wants(is_own, &events)).count());
+            (readers.len(), readers.iter().filter(|it| it.wants(from, &events)).count());
         if n_left == 0 {
             return;
         }
         let mut published = Some(make(events));
         readers.retain(|reader| {
-            let wanted = published.as_ref().filter(|it| reader.wants(is_own, &it.events));
+            let wanted = published.as_ref().filter(|it| reader.wants(from, &it.events));
             if wanted.is_none() {
                 return true;
             }
@@ -130,7 +161,7 @@ impl Publisher {
     }
 
     fn count(&self, readers: &[Reader]) {
-        let n_watching = readers.iter().filter(|it| it.interest.is_in_sightings()).count();
+        let n_watching = readers.iter().filter(|it| it.is_in_sightings()).count();
         self.n_watching.store(n_watching, Ordering::Release);
     }
 

@@ -123,14 +123,22 @@ impl<D: Decider> Shards<D> {
     /// The same for what is only seen. Whoever is awake is shown it past the shard.
     pub(super) fn show(&self, system: &System, to: D::Id, sighted: Sighted<D>) {
         let shard = EntityKey { kind: D::KIND, id: to.uuid() }.shard();
+        // Only what waits needs room.
+        let admit = || system.0.admission.admit(shard, false).ok();
+        let waiting_max = system.0.settings.entity_inflight_max;
         let shown = match self.slot(shard).as_ref().filter(|it| it.is_alive()) {
-            Some(running) => running.ears.show(to, sighted, system.0.settings.entity_inflight_max),
+            Some(running) => running.ears.show(to, sighted, waiting_max, admit),
             None => Err(sighted),
         };
         match shown {
             Ok(Some(visit)) => visit.take_in(),
             Ok(None) => {}
-            Err(sighted) => self.deliver(system, to, Message::See(sighted)),
+            Err(sighted) => {
+                if let Some(permit) = admit() {
+                    let sighted = Sighted { permit: Some(permit), ..sighted };
+                    self.deliver(system, to, Message::See(sighted));
+                }
+            }
         }
     }
 

@@ -6,7 +6,10 @@ use foldhash::HashMap;
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -93,10 +96,15 @@ pub(super) enum Wants {
 }
 
 impl<D: Decider> Follower<D> {
+    /// Does it want to know what is seen, too?
+    fn is_curious(&self) -> bool {
+        let (Self::Here { wants, .. } | Self::There { wants, .. }) = self;
+        *wants == Wants::Everything
+    }
+
     /// Has it a use for this?
     fn wants(&self, update: &Update<D>) -> bool {
-        let (Self::Here { wants, .. } | Self::There { wants, .. }) = self;
-        *wants == Wants::Everything || !matches!(update, Update::Seen(_))
+        self.is_curious() || !matches!(update, Update::Seen(_))
     }
 
     /// Tells it; does it want to hear more? Whoever is full does not, unless it is of a sighting, which the
@@ -134,11 +142,13 @@ impl<D: Decider> Follower<D> {
 #[derive(Debug)]
 pub(super) struct Watchers<D: Decider> {
     by_id: Mutex<HashMap<D::Id, Vec<Follower<D>>>>,
+    /// How many want to know what is seen, too. Of most shards nobody does, and then nobody has to be looked for.
+    n_curious: AtomicUsize,
 }
 
 impl<D: Decider> Default for Watchers<D> {
     fn default() -> Self {
-        Self { by_id: Mutex::default() }
+        Self { by_id: Mutex::default(), n_curious: AtomicUsize::new(0) }
     }
 }
 
@@ -150,6 +160,7 @@ impl<D: Decider> Watchers<D> {
         if !followers.iter().any(|it| it.is(&follower)) {
             // Most are followed by one.
             followers.reserve_exact(1);
+            self.n_curious.fetch_add(usize::from(follower.is_curious()), Ordering::AcqRel);
             followers.push(follower);
         }
     }
@@ -160,15 +171,41 @@ impl<D: Decider> Watchers<D> {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(followers) = by_id.get_mut(&id) else { return };
         let update = make();
-        followers.retain_mut(|follower| !follower.wants(&update) || follower.tell(system, &update));
+        followers.retain_mut(|follower| {
+            let stays = !follower.wants(&update) || follower.tell(system, &update);
+            self.count_out(follower, stays);
+            stays
+        });
         if followers.is_empty() {
             by_id.remove(&id);
         }
     }
 
+    /// The same of what is only seen.
+    pub(super) fn tell_seen(
+        &self,
+        system: &System,
+        id: D::Id,
+        make: impl FnOnce() -> D::Sighting,
+    ) {
+        if self.n_curious.load(Ordering::Acquire) > 0 {
+            self.tell(system, id, || Update::Seen(make()));
+        }
+    }
+
+    /// One that does not stay is not counted any more.
+    fn count_out(&self, follower: &Follower<D>, stays: bool) {
+        if !stays && follower.is_curious() {
+            self.n_curious.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     /// Lets all followers know that nothing more comes from here.
     pub(super) fn clear(&self, system: &System) {
-        let all = std::mem::take(&mut *self.by_id.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *by_id);
+        self.n_curious.store(0, Ordering::Release);
+        drop(by_id);
         for follower in all.into_values().flatten() {
             if let Follower::There { to, stream, .. } = follower {
                 system.end_forwarding(to, stream);
@@ -180,7 +217,11 @@ impl<D: Decider> Watchers<D> {
     pub(super) fn sweep(&self, system: &System) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         by_id.retain(|_, followers| {
-            followers.retain(|follower| !follower.is_gone(system));
+            followers.retain(|follower| {
+                let stays = !follower.is_gone(system);
+                self.count_out(follower, stays);
+                stays
+            });
             !followers.is_empty()
         });
     }

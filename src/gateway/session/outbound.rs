@@ -190,6 +190,14 @@ impl Session {
             let reason = why.map_or_else(String::new, |it| it.reason.clone());
             pushes.push(Push::Released { job, reason });
         }
+        // Of what became its own and ended while nobody looked, one push is enough.
+        let is_unseen = |it: &&Release| {
+            !it.is_claim && !had.contains(&it.job) && !view.jobs.contains(&it.job)
+        };
+        for Release { job, reason, .. } in released.iter().filter(is_unseen) {
+            self.accepting.retain(|(_, accepted)| accepted != job);
+            pushes.push(Push::Released { job: *job, reason: reason.clone() });
+        }
         let was_offered = |job: JobId| self.accepting.iter().any(|(_, accepted)| *accepted == job);
         // What came and went while nobody looked was no claim.
         let claimed = released.iter().filter(|it| it.is_claim && !had.contains(&it.job));

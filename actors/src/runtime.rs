@@ -74,7 +74,7 @@ use protocol::{
     CommandId, DriverId, JobId, Point, Principal, ShardSet, Timestamp, ZoneId,
     view::{Queued, ZonePause},
 };
-use publisher::{Interest, Publisher};
+use publisher::{Interest, Publisher, Retell};
 use remote::Seat;
 use serde::{Deserialize, Serialize};
 use shard::{Instruction, Shards};
@@ -794,19 +794,30 @@ impl System {
     /// What is published from now on, and soon the mark of every entity that is awake here: all that events lead to, and while
     /// somebody looks ([`System::look_at_boards`]) what is merely seen, which is most of it. Of other nodes, from
     /// [`System::widen_new_board`] on and as long as [`System::widen_boards`] says so. At most 65,536 wait; a reader who is
-    /// slower is cut off and should start again.
-    pub fn board(&self) -> mpsc::Receiver<Published> {
+    /// slower is cut off and should start again. Also what is cancelled once all marks are there.
+    pub fn board(&self, is_looked_at: bool) -> (mpsc::Receiver<Published>, CancellationToken) {
         let receiver = self.0.publisher.subscribe(Interest::Everything);
-        self.to_all_shards(&Instruction::Republish);
-        receiver
+        self.0.publisher.look(is_looked_at);
+        (receiver, self.retell())
     }
 
-    /// Does anybody look at the boards that there are now? Nobody does at first. If somebody begins to, they are soon told the
-    /// mark of every entity that is awake here, as it is now.
-    pub fn look_at_boards(&self, are_looked_at: bool) {
-        if self.0.publisher.look(are_looked_at) {
-            self.to_all_shards(&Instruction::Republish);
-        }
+    /// Somebody looks at the boards that there are now. They are soon told the mark of every entity that is awake here, as it
+    /// is by then; what comes back is cancelled once all of them are there.
+    pub fn look_at_boards(&self) -> CancellationToken {
+        self.0.publisher.look(true);
+        self.retell()
+    }
+
+    /// Nobody does any more.
+    pub fn look_away(&self) {
+        self.0.publisher.look(false);
+    }
+
+    fn retell(&self) -> CancellationToken {
+        let told = CancellationToken::new();
+        let guard = Arc::new(told.clone().drop_guard());
+        self.to_all_shards(&Instruction::Republish(Retell::Here(guard)));
+        told
     }
 
     /// What entities of this node publish from now on of events with one of these names. Bounded like

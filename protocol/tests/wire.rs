@@ -748,7 +748,6 @@ fn a_client_that_says_more_than_is_known_is_refused_and_a_server_may() {
     assert!(Codec::Json.decode::<ServerFrame>(more).is_ok());
 }
 
-/// The page that people read names everything there is.
 #[test]
 fn nothing_may_come_after_a_frame() {
     let is_refused = |codec: Codec, frame: &ClientFrame, more: &[u8]| {
@@ -767,6 +766,7 @@ fn nothing_may_come_after_a_frame() {
     }
 }
 
+/// The page that people read names everything there is.
 #[test]
 fn the_page_names_every_frame_push_and_code() {
     let page = include_str!("../PROTOCOL.md");

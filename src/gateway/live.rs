@@ -16,10 +16,10 @@ use actors::{
     runtime::{Published, System},
 };
 use protocol::{Code, Refused, frame, view::Mark};
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -36,8 +36,6 @@ const FOLD_EVERY: Duration = Duration::from_millis(20);
 const WIDEN_EVERY: Duration = Duration::from_secs(5);
 /// For how long it is wanted after somebody last looked at it, or searched it.
 const WANTED_FOR: Duration = Duration::from_secs(30);
-/// How long it may take until a board nobody looked at knows where everybody of this node is now; those of a crowd come after.
-const FRESH_WITHIN: Duration = Duration::from_millis(100);
 /// Other nodes that were not asked for so long tell nothing any more.
 const UNTOLD_AFTER: Duration = Duration::from_secs(16);
 /// How long it may take until a board has all that it was to be told.
@@ -150,19 +148,23 @@ struct Reach {
     wanted_at: Instant,
     /// Is it told what is merely seen on this node?
     is_looked_at: bool,
-    /// When all of this node is shown as it is now.
+    /// Cancelled once all of this node have told how they are now; none if they have.
+    telling: Option<CancellationToken>,
+    /// Who has not by then is not waited for.
     fresh_at: Instant,
 }
 
 impl Reach {
     /// That of a board which begins now.
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, is_looked_at: bool, telling: CancellationToken) -> Self {
+        let told_at = now + TOLD_WITHIN;
         Self {
             asked_at: None,
-            told_at: now + TOLD_WITHIN,
+            told_at,
             wanted_at: now,
-            is_looked_at: false,
-            fresh_at: now,
+            is_looked_at,
+            telling: Some(telling),
+            fresh_at: told_at,
         }
     }
 
@@ -171,9 +173,24 @@ impl Reach {
         self.wanted_at = now;
         let is_first = !std::mem::replace(&mut self.is_looked_at, true);
         if is_first {
-            self.fresh_at = now + FRESH_WITHIN;
+            self.fresh_at = now + TOLD_WITHIN;
         }
         is_first
+    }
+
+    /// Returns once all of this node have told how they are, or had the time to.
+    async fn told(&self) {
+        if let Some(telling) = &self.telling {
+            timeout_at(self.fresh_at, telling.cancelled()).await.ok();
+        }
+    }
+
+    /// Does it show everybody? If not yet, when to ask again.
+    fn is_whole(&self, now: Instant) -> Result<(), Instant> {
+        if self.telling.is_some() {
+            return Err(self.told_at.max(now + FOLD_EVERY));
+        }
+        if now < self.told_at { Err(self.told_at) } else { Ok(()) }
     }
 
     /// Has nobody wanted it for so long that it need not be told any more?
@@ -211,7 +228,7 @@ impl Reach {
 fn widen(reach: &mut Reach, system: &System) {
     let now = Instant::now();
     if reach.is_found(now) {
-        system.look_at_boards(true);
+        reach.telling = Some(system.look_at_boards());
     }
     if system.cluster_size() > 1 && reach.begins(now) {
         system.widen_new_board();
@@ -241,17 +258,15 @@ async fn run(
     let mut batch: Vec<Published> = Vec::new();
     let mut n_attended = 0;
     // They wait for a board that shows how it is now.
-    let mut viewers: Vec<oneshot::Sender<Feed>> = Vec::new();
+    let mut viewers: VecDeque<oneshot::Sender<Feed>> = VecDeque::new();
+    let mut is_looked_at = false;
     loop {
         // A board that could not keep up has missed something: start again, and so must its viewers.
         let mut board = Board::new();
-        let mut published = system.board();
+        let (mut published, telling) = system.board(is_looked_at);
         let (diffs, _) = broadcast::channel(DIFFS_MAX);
-        let mut reach = Reach::new(Instant::now());
+        let mut reach = Reach::new(Instant::now(), is_looked_at, telling);
         let mut folds_at = Instant::now();
-        if !viewers.is_empty() {
-            widen(&mut reach, &system);
-        }
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -290,7 +305,7 @@ async fn run(
                     }
                     let now = Instant::now();
                     if reach.is_forgotten(now) {
-                        system.look_at_boards(false);
+                        system.look_away();
                     }
                     if reach.goes_on(now) {
                         system.widen_boards();
@@ -298,29 +313,28 @@ async fn run(
                         break;
                     }
                 }
-                Some(request) = requests.recv() => {
+                Some(request) = requests.recv(), if viewers.len() < REQUESTS_MAX => {
                     fold(&mut board, &mut published);
                     widen(&mut reach, &system);
                     match request {
-                        Request::Feed(reply) => viewers.push(reply),
+                        Request::Feed(reply) => viewers.push_back(reply),
                         Request::Find { words, most, after, found } => {
-                            let told_at = reach.told_at.max(reach.fresh_at);
-                            let is_told = Instant::now() >= told_at;
-                            let search = || board.find(&words, most, after);
+                            let search = |()| board.find(&words, most, after);
                             // Whoever asked may have left meanwhile.
-                            drop(found.send(is_told.then(search).ok_or(told_at)));
+                            drop(found.send(reach.is_whole(Instant::now()).map(search)));
                         }
                     }
                 }
-                () = sleep_until(reach.fresh_at), if !viewers.is_empty() => {
+                () = reach.told(), if reach.telling.is_some() => reach.telling = None,
+                // One at a time: all of the board is much.
+                Some(viewer) = async { viewers.pop_front() }, if reach.telling.is_none() => {
                     fold(&mut board, &mut published);
-                    for viewer in viewers.drain(..) {
-                        let full = board.full(system.now());
-                        drop(viewer.send(Feed { full, diffs: diffs.subscribe() }));
-                    }
+                    let full = board.full(system.now());
+                    drop(viewer.send(Feed { full, diffs: diffs.subscribe() }));
                 }
             }
         }
+        is_looked_at = reach.is_looked_at;
     }
 }
 
@@ -332,10 +346,15 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    /// A board that nobody looks at.
+    fn quiet(now: Instant) -> Reach {
+        Reach::new(now, false, CancellationToken::new())
+    }
+
     #[test]
     fn others_tell_a_board_for_as_long_as_it_is_wanted_and_then_it_is_over() {
         let now = Instant::now();
-        let mut reach = Reach::new(now);
+        let mut reach = quiet(now);
         assert!(!reach.goes_on(now) && !reach.is_past(now + secs(999)), "it has its own only");
         let at = now + secs(100);
         assert!(reach.is_found(at) && reach.begins(at));
@@ -350,13 +369,13 @@ mod tests {
     #[test]
     fn nobody_tells_a_board_what_is_seen_unless_it_was_wanted_a_moment_ago() {
         let now = Instant::now();
-        let mut reach = Reach::new(now);
+        let mut reach = quiet(now);
         assert!(!reach.is_forgotten(now + secs(999)), "nobody has looked at it");
         let at = now + secs(1_000);
         assert!(reach.is_found(at));
-        assert_eq!(reach.fresh_at, at + FRESH_WITHIN);
+        assert_eq!(reach.fresh_at, at + TOLD_WITHIN);
         assert!(!reach.is_found(at + secs(20)), "it is told already");
-        assert_eq!(reach.fresh_at, at + FRESH_WITHIN);
+        assert_eq!(reach.fresh_at, at + TOLD_WITHIN);
         assert!(!reach.is_forgotten(at + secs(49)));
         assert!(reach.is_forgotten(at + secs(50)));
         assert!(!reach.is_forgotten(at + secs(51)), "once");
@@ -364,9 +383,20 @@ mod tests {
     }
 
     #[test]
+    fn a_search_waits_for_everybody_of_this_node_and_at_first_for_others() {
+        let now = Instant::now();
+        let mut reach = quiet(now);
+        assert_eq!(reach.is_whole(now), Err(now + TOLD_WITHIN));
+        let at = now + secs(60);
+        assert_eq!(reach.is_whole(at), Err(at + FOLD_EVERY), "somebody has not told yet");
+        reach.telling = None;
+        assert_eq!(reach.is_whole(at), Ok(()));
+    }
+
+    #[test]
     fn who_wants_it_while_others_tell_it_need_not_wait_and_who_comes_later_must() {
         let now = Instant::now();
-        let mut reach = Reach::new(now);
+        let mut reach = quiet(now);
         assert!(reach.begins(now));
         assert!(!reach.begins(now + secs(3)));
         assert!(reach.goes_on(now + secs(5)));

@@ -9,7 +9,7 @@ use super::{
     admission::{Permit, RETRY_AFTER_MS},
     home::Home,
     listed::Listed,
-    publisher::Published,
+    publisher::{Published, Retell},
     recent::{self, Fingerprint, First, Known, Recent},
     relay::Outgoing,
     shard::ToShard,
@@ -63,7 +63,7 @@ pub(super) enum Message<D: Decider> {
     /// A region has forgotten it, or has moved.
     Relist,
     /// A board wants its mark.
-    Republish,
+    Republish(Retell),
     /// It may go to sleep if it has been idle long enough, or at all.
     MayIdle { is_forced: bool },
     /// It is to sleep now; nothing else follows.
@@ -110,7 +110,7 @@ impl<D: Decider> Message<D> {
             | Self::Wonder
             | Self::Tick
             | Self::Relist
-            | Self::Republish
+            | Self::Republish(_)
             | Self::MayIdle { .. }
             | Self::Sleep
             | Self::Depart(_) => {}
@@ -145,7 +145,7 @@ impl<D: Decider> Message<D> {
             Self::See(_) | Self::Wonder | Self::Watch { .. } | Self::Read { .. } => true,
             Self::Tick
             | Self::Relist
-            | Self::Republish
+            | Self::Republish(_)
             | Self::MayIdle { .. }
             | Self::Sleep
             | Self::Depart(_) => false,
@@ -162,7 +162,7 @@ impl<D: Decider> Message<D> {
             | Self::Read { .. }
             | Self::Tick
             | Self::Relist
-            | Self::Republish
+            | Self::Republish(_)
             | Self::MayIdle { .. }
             | Self::Sleep
             | Self::Depart(_) => false,
@@ -179,7 +179,7 @@ impl<D: Decider> Message<D> {
             | Self::Read { .. }
             | Self::Tick
             | Self::Relist
-            | Self::Republish
+            | Self::Republish(_)
             | Self::MayIdle { .. }
             | Self::Sleep
             | Self::Depart(_) => false,
@@ -196,7 +196,7 @@ impl<D: Decider> Message<D> {
             | Self::Read { .. } => true,
             Self::Tick
             | Self::Relist
-            | Self::Republish
+            | Self::Republish(_)
             | Self::MayIdle { .. }
             | Self::Sleep
             | Self::Depart(_) => false,
@@ -397,11 +397,15 @@ impl<D: Decider> Awake<D> {
             }
         }
         if !asks.is_empty() {
-            // From here on it waits, and whoever leaves waits for it.
+            // From here on it waits, and whoever leaves waits for it. If there is no room, the next sighting leads there again.
             let admission = &self.birth.system.0.admission;
-            let admit = || admission.admit(self.key.shard(), true).ok();
+            let admit = || admission.admit(self.key.shard(), false).ok();
             let sighted = Sighted { permit: sighted.permit.or_else(admit), ..sighted };
-            return Some(Box::new(Wonder { sighted, asks, refused }));
+            if sighted.permit.is_some() {
+                return Some(Box::new(Wonder { sighted, asks, refused }));
+            }
+            self.seen(sighted, refused);
+            return None;
         }
         self.seen(sighted, refused);
         None
@@ -475,7 +479,9 @@ impl<D: Decider> Awake<D> {
                     listed.repeat(&self.birth.system);
                 }
             }
-            Message::Republish => self.publish(Vec::new()),
+            Message::Republish(to) => {
+                self.birth.system.0.publisher.publish_again(&to, || self.published(Vec::new()));
+            }
             Message::MayIdle { is_forced } => {
                 let idle = self.birth.system.now().since(self.active_at);
                 if self.state.idle_max().is_some_and(|max| is_forced || idle >= max) {

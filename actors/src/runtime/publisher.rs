@@ -5,11 +5,12 @@ use protocol::{Timestamp, view::Mark};
 use std::{
     borrow::Cow,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
 
 /// Most publications that wait for one board.
 const QUEUE_MAX: usize = 65_536;
@@ -54,6 +55,15 @@ pub(super) enum Interest {
     Named(&'static [&'static str]),
 }
 
+/// Who is to be told again how everybody is who is awake.
+#[derive(Debug, Clone)]
+pub(super) enum Retell {
+    /// The boards of this node. Once nobody has a copy of this any more, all have told them.
+    Here(#[expect(dead_code, reason = "whoever waits hears of its end")] Arc<DropGuard>),
+    /// Those of other nodes, too.
+    Everywhere,
+}
+
 /// Where something comes from that is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whence {
@@ -61,6 +71,8 @@ enum Whence {
     Here,
     /// The same, of which something was merely seen.
     Seen,
+    /// The same, which tells boards of this node how it is.
+    Again,
     /// An entity of another node.
     Elsewhere,
 }
@@ -77,6 +89,9 @@ impl Reader {
     fn wants(&self, from: Whence, events: &[Cow<'static, str>]) -> bool {
         if from == Whence::Seen {
             return self.is_in_sightings();
+        }
+        if from == Whence::Again {
+            return matches!(self.interest, Interest::Everything);
         }
         match self.interest {
             Interest::Everything => true,
@@ -98,16 +113,13 @@ impl Publisher {
         receiver
     }
 
-    /// Does anybody look at what those make of it who want everything? Says whether somebody begins to.
-    pub(super) fn look(&self, are_looked_at: bool) -> bool {
+    /// Does anybody look at what those make of it who want everything?
+    pub(super) fn look(&self, are_looked_at: bool) {
         let mut readers = self.readers();
-        let mut begins = false;
         for reader in readers.iter_mut().filter(|it| matches!(it.interest, Interest::Everything)) {
-            begins |= are_looked_at && !reader.is_looked_at;
             reader.is_looked_at = are_looked_at;
         }
         self.count(&readers);
-        begins
     }
 
     /// Builds the publication only if somebody reads it. Whoever is full or gone is cut off.
@@ -126,7 +138,16 @@ impl Publisher {
         }
     }
 
-    /// The same for what an entity of another node published.
+    /// Tells how one is once more.
+    pub(super) fn publish_again(&self, to: &Retell, make: impl FnOnce() -> Published) {
+        let from = match to {
+            Retell::Here(_) => Whence::Again,
+            Retell::Everywhere => Whence::Here,
+        };
+        self.tell(from, Vec::new(), |_| make());
+    }
+
+    /// Passes on what an entity of another node published.
     pub(super) fn pass_on(&self, published: Published) {
         let Published { entity, at, mark, events } = published;
         self.tell(Whence::Elsewhere, events, |events| Published { entity, at, mark, events });

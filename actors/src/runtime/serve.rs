@@ -4,7 +4,7 @@ use super::{
     Answer, Ask, BREATHER, Hosted, Repeats, Seat, System, Wished, by_kind,
     home::by_mailbox,
     membership::{Membership, Place},
-    publisher::{Interest, Published},
+    publisher::{Interest, Published, Retell},
     remote::encoded,
     shard::Instruction,
     watchers::{Follower, Wants},
@@ -347,7 +347,7 @@ fn take(system: &System, membership: &Membership, from: Incarnation, notice: Not
             let is_shown = membership.state().boards.contains_key(&from);
             show_board(system, membership, from);
             if is_shown {
-                system.to_all_shards(&Instruction::Republish);
+                system.to_all_shards(&Instruction::Republish(Retell::Everywhere));
             }
         }
         Notice::Warm(warm) => system.arrived(*warm),
@@ -383,7 +383,7 @@ fn show_board(system: &System, membership: &Membership, to: Incarnation) {
         return;
     }
     let mut published = system.0.publisher.subscribe(Interest::Own);
-    system.to_all_shards(&Instruction::Republish);
+    system.to_all_shards(&Instruction::Republish(Retell::Everywhere));
     let system = system.clone();
     system.clone().spawn(async move {
         let Some(membership) = system.membership() else { return };

@@ -10,6 +10,7 @@ use super::{
     ears::Ears,
     entity::{Birth, Entity, Fall, Message, Sighted, asleep},
     home::Home,
+    publisher::Retell,
     watchers::Watchers,
 };
 use crate::{Decider, EntityKey, Kind, Refusal, Version, cluster::envelope::Warm};
@@ -259,8 +260,8 @@ pub(super) enum Instruction {
     Sweep { is_forced: bool },
     /// Regions have forgotten these.
     Relist(Arc<[Uuid]>),
-    /// A board wants all marks.
-    Republish,
+    /// Boards want all marks.
+    Republish(Retell),
     /// Give a quarantined entity another chance.
     Release(Uuid),
     /// Say how an entity is, without waking it.
@@ -583,8 +584,8 @@ impl<D: Decider> Shard<D> {
                     }
                 }
             }
-            Instruction::Republish => {
-                roll.by_id.values_mut().for_each(|it| it.send(Message::Republish));
+            Instruction::Republish(to) => {
+                roll.by_id.values_mut().for_each(|it| it.send(Message::Republish(to.clone())));
             }
             Instruction::Release(id) => {
                 let id = D::Id::from_uuid(*id);

@@ -182,12 +182,7 @@ impl<D: Decider> Watchers<D> {
     }
 
     /// The same of what is only seen.
-    pub(super) fn tell_seen(
-        &self,
-        system: &System,
-        id: D::Id,
-        make: impl FnOnce() -> D::Sighting,
-    ) {
+    pub(super) fn tell_seen(&self, system: &System, id: D::Id, make: impl FnOnce() -> D::Sighting) {
         if self.n_curious.load(Ordering::Acquire) > 0 {
             self.tell(system, id, || Update::Seen(make()));
         }

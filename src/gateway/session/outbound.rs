@@ -190,19 +190,25 @@ impl Session {
             let reason = why.map_or_else(String::new, |it| it.reason.clone());
             pushes.push(Push::Released { job, reason });
         }
-        // Of what became its own and ended while nobody looked, one push is enough.
-        let is_unseen = |it: &&Release| {
-            !it.is_claim && !had.contains(&it.job) && !view.jobs.contains(&it.job)
-        };
-        for Release { job, reason, .. } in released.iter().filter(is_unseen) {
-            self.accepting.retain(|(_, accepted)| accepted != job);
-            pushes.push(Push::Released { job: *job, reason: reason.clone() });
-        }
         let was_offered = |job: JobId| self.accepting.iter().any(|(_, accepted)| *accepted == job);
         // What came and went while nobody looked was no claim.
         let claimed = released.iter().filter(|it| it.is_claim && !had.contains(&it.job));
         for Release { job, reason, .. } in claimed.filter(|it| !was_offered(it.job)) {
             pushes.push(Push::ClaimLost { job: *job, reason: reason.clone() });
+        }
+        // Of what became its own and ended while nobody looked, one push is enough, and the last reason.
+        let is_unseen =
+            |it: &&Release| !it.is_claim && !had.contains(&it.job) && !view.jobs.contains(&it.job);
+        for Release { job, reason, .. } in released.iter().rev().filter(is_unseen) {
+            let is_told =
+                |push: &Push| matches!(push, Push::Released { job: told, .. } if told == job);
+            if !pushes.iter().any(is_told) {
+                pushes.push(Push::Released { job: *job, reason: reason.clone() });
+            }
+            // Unless it had said yes to another offer of it before, and lost that.
+            if !released.iter().any(|it| it.is_claim && it.job == *job) {
+                self.accepting.retain(|(_, accepted)| accepted != job);
+            }
         }
         let is_released = |job: JobId| released.iter().any(|it| it.job == job);
         let mut lost: Vec<OfferId> =

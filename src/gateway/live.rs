@@ -235,13 +235,15 @@ fn widen(reach: &mut Reach, system: &System) {
     }
 }
 
-/// Folds what was published until now: what is told next is to be true.
-fn fold(board: &mut Board, published: &mut mpsc::Receiver<Published>) {
+/// Folds what was published until now: what is told next is to be true. Was that all of it?
+fn fold(board: &mut Board, published: &mut mpsc::Receiver<Published>) -> bool {
     // What is published meanwhile is for the next time, and a crowd of it for its turn.
-    for _ in 0..published.len().min(8 * BATCH) {
-        let Ok(published) = published.try_recv() else { return };
+    let n_waiting = published.len();
+    for _ in 0..n_waiting.min(8 * BATCH) {
+        let Ok(published) = published.try_recv() else { break };
         board.hear(published);
     }
+    n_waiting <= 8 * BATCH
 }
 
 async fn run(
@@ -325,7 +327,12 @@ async fn run(
                         }
                     }
                 }
-                () = reach.told(), if reach.telling.is_some() => reach.telling = None,
+                // What they told has to be heard, too; of a crowd, some at a time.
+                () = reach.told(), if reach.telling.is_some() => {
+                    if fold(&mut board, &mut published) {
+                        reach.telling = None;
+                    }
+                }
                 // One at a time: all of the board is much.
                 Some(viewer) = async { viewers.pop_front() }, if reach.telling.is_none() => {
                     fold(&mut board, &mut published);

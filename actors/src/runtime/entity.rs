@@ -377,7 +377,7 @@ impl<D: Decider> Awake<D> {
     }
 
     /// Takes in what is seen, unless something must be asked because of it.
-    pub(super) fn take_in(&mut self, sighted: Sighted<D>) -> Option<Box<Wonder<D>>> {
+    pub(super) fn take_in(&mut self, mut sighted: Sighted<D>) -> Option<Box<Wonder<D>>> {
         self.n_received += 1;
         let context = self.context(Principal::System);
         self.active_at = context.now;
@@ -400,12 +400,10 @@ impl<D: Decider> Awake<D> {
             // From here on it waits, and whoever leaves waits for it. If there is no room, the next sighting leads there again.
             let admission = &self.birth.system.0.admission;
             let admit = || admission.admit(self.key.shard(), false).ok();
-            let sighted = Sighted { permit: sighted.permit.or_else(admit), ..sighted };
+            sighted.permit = sighted.permit.or_else(admit);
             if sighted.permit.is_some() {
                 return Some(Box::new(Wonder { sighted, asks, refused }));
             }
-            self.seen(sighted, refused);
-            return None;
         }
         self.seen(sighted, refused);
         None

@@ -4,13 +4,14 @@
 //! cargo bench -p actors --bench journal -- --seconds 60 --preload 10000000 --json
 //! ```
 //!
-//! In one run, on one private server with `synchronous_commit = on`, interleaved:
+//! In one run, on one private server with `synchronous_commit = on`:
 //!
 //! - `ours`: whole commits through the journal (event, result, effect that is delivered and forgotten,
 //!   every third a deadline and a row in lists, every 32nd a snapshot), at 1, 64 and 1,024 entities;
 //! - `transactions`: the same rows, one transaction per commit, as most programs write them;
 //! - `pgbench`: the same rows by Postgres' own load tool with prepared statements;
-//! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch.
+//! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch; in turns with
+//!   whole commits (`ours_1024_again`).
 //!
 //! Beside each stands what an fsync took just before, and the CPU that a commit cost the server and this
 //! program. Compare ratios within a run, never two runs; only the CPU is about the same on a busy machine.
@@ -63,8 +64,11 @@ struct Args {
     #[arg(long, default_value_t = 2)]
     committers: usize,
     /// Most commits in a statement.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = Settings::default().batch_max)]
     batch_max: usize,
+    /// In how many turns whole commits and bare rows alternate.
+    #[arg(long, default_value_t = 6)]
+    turns: u32,
     /// Print one JSON object and nothing else.
     #[arg(long)]
     json: bool,
@@ -90,10 +94,10 @@ async fn main() {
     let server = PrivatePostgres::start_with(&directory.0, &settings).await.unwrap();
     let probe = directory.0.join("probe");
     fs::create_dir_all(&probe).unwrap();
-    let Args { committers, batch_max, only_ours, .. } = args;
+    let Args { committers, batch_max, only_ours, turns, .. } = args;
     let settings = Settings { committers, batch_max, ..Settings::default() };
     let lasts = Duration::from_secs(args.seconds);
-    let bench = Bench { server, probe, lasts, settings, only_ours };
+    let bench = Bench { server, probe, lasts, turns: turns.max(1), settings, only_ours };
     let mut figures = vec![("empty".to_owned(), bench.all(0).await)];
     if args.preload > 0 {
         bench.preload(args.preload).await;
@@ -111,6 +115,7 @@ struct Bench {
     server: PrivatePostgres,
     probe: PathBuf,
     lasts: Duration,
+    turns: u32,
     settings: Settings,
     only_ours: bool,
 }
@@ -125,6 +130,21 @@ struct Figure {
 }
 
 impl Figure {
+    /// Of two turns, taken together.
+    fn and(mut self, other: Self) -> Self {
+        self.latency_us.add(&other.latency_us).unwrap();
+        Self {
+            n: self.n + other.n,
+            elapsed: self.elapsed + other.elapsed,
+            fsync_us: self.fsync_us.max(other.fsync_us),
+            cpu: Cpu {
+                postgres: self.cpu.postgres + other.cpu.postgres,
+                client: self.cpu.client + other.cpu.client,
+            },
+            ..self
+        }
+    }
+
     fn per_s(&self) -> f64 {
         self.n as f64 / self.elapsed.as_secs_f64()
     }
@@ -214,7 +234,7 @@ fn commit(entity: EntityKey, version: u64) -> Commit {
     let at = Timestamp(1_700_000_000_000 + version);
     let is_third = version.is_multiple_of(3);
     let row = || ViewRow {
-        status: ["searching", "assigned", "en_route"][(version / 3 % 3) as usize].to_owned(),
+        status: ["searching", "assigned", "en_route_pickup"][(version / 3 % 3) as usize].to_owned(),
         rider: Some(protocol::RiderId(entity.id)),
         driver: None,
         // Lists sort orders by when they were placed, which does not change.
@@ -240,7 +260,8 @@ impl Bench {
         let mut ours = serde_json::Map::new();
         let mut most = 0.0;
         for n in [1, 64, 1_024] {
-            let figure = self.ours(&journal, run * 10_000_000 + n * 10_000, n, None).await;
+            let new = run * 10_000_000 + n * 10_000;
+            let figure = self.ours(&journal, new, n, None, self.lasts).await;
             most = figure.per_s();
             ours.insert(n.to_string(), figure.json());
         }
@@ -248,10 +269,10 @@ impl Bench {
             journal.close().await.unwrap();
             return json!({ "ours": ours });
         }
-        let half = self.ours(&journal, run * 10_000_000 + 5_000_000, 1_024, Some(most / 2.0)).await;
+        let new = run * 10_000_000 + 5_000_000;
+        let half = self.ours(&journal, new, 1_024, Some(most / 2.0), self.lasts).await;
         let transactions = self.transactions(run).await;
-        let bare = self.bare(1_000).await;
-        let again = self.ours(&journal, run * 10_000_000 + 6_000_000, 1_024, None).await;
+        let (again, bare, ratios) = self.in_turns(&journal, run).await;
         journal.close().await.unwrap();
         let pgbench = self.pgbench();
         json!({
@@ -263,7 +284,40 @@ impl Bench {
             "bare": bare.json(),
             "ours_to_transactions": again.per_s() / transactions.per_s(),
             "ours_to_bare": again.per_s() / bare.per_s(),
+            "ours_to_bare_by_turn": ratios,
         })
+    }
+
+    /// Whole commits and bare rows, one after the other, over and over: a machine that is slower for a while is so for both.
+    async fn in_turns(
+        &self,
+        journal: &Arc<PostgresJournal>,
+        run: u64,
+    ) -> (Figure, Figure, Vec<f64>) {
+        let options = self.server.options().disable_statement_logging();
+        let pool = PgPool::connect_with(options).await.unwrap();
+        sqlx::raw_sql(BARE).execute(&pool).await.unwrap();
+        let lasts = self.lasts / self.turns;
+        let (mut both, mut ratios): (Option<(Figure, Figure)>, _) = (None, Vec::new());
+        for turn in 0..u64::from(self.turns) {
+            let new = run * 10_000_000 + 6_000_000 + turn * 10_000;
+            // Who comes second writes while the disk still has to do with the first.
+            let (ours, bare) = if turn % 2 == 0 {
+                let ours = self.ours(journal, new, 1_024, None, lasts).await;
+                (ours, self.bare(&pool, turn, 1_024, lasts).await)
+            } else {
+                let bare = self.bare(&pool, turn, 1_024, lasts).await;
+                (self.ours(journal, new, 1_024, None, lasts).await, bare)
+            };
+            ratios.push((ours.per_s() / bare.per_s() * 1000.0).round() / 1000.0);
+            both = Some(match both.take() {
+                Some((all, all_bare)) => (all.and(ours), all_bare.and(bare)),
+                None => (ours, bare),
+            });
+        }
+        pool.close().await;
+        let (ours, bare) = both.unwrap();
+        (ours, bare, ratios)
     }
 
     fn fsync_us(&self) -> f64 {
@@ -281,9 +335,10 @@ impl Bench {
         run: u64,
         n: u64,
         rate: Option<f64>,
+        lasts: Duration,
     ) -> Figure {
         let fsync_us = self.fsync_us();
-        let (cpu, started, lasts) = (self.cpu(), Instant::now(), self.lasts);
+        let (cpu, started) = (self.cpu(), Instant::now());
         let pace = rate.map(|rate| Duration::from_secs_f64(n as f64 / rate));
         let writers = (0..n).map(|author| {
             let journal = Arc::clone(journal);
@@ -365,25 +420,15 @@ impl Bench {
     }
 
     /// Event rows and nothing else: `n` entities in a closed loop, two writers.
-    async fn bare(&self, n: u64) -> Figure {
+    async fn bare(&self, pool: &PgPool, turn: u64, n: u64, lasts: Duration) -> Figure {
         let fsync_us = self.fsync_us();
-        let options = self.server.options().disable_statement_logging();
-        let pool = PgPool::connect_with(options).await.unwrap();
-        sqlx::raw_sql(
-            "DROP TABLE IF EXISTS bare;
-             CREATE TABLE bare (id uuid, version int8, kind int2, at int8, bytes bytea, PRIMARY KEY (id, version))",
-        )
-        .execute(&pool)
-        .await
-        .unwrap();
         type Row = (Uuid, i64, oneshot::Sender<()>);
         let mut queues = Vec::new();
         for _ in 0..2 {
             let (rows, mut queue) = mpsc::channel::<Row>(4_096);
-            let pool = pool.clone();
             queues.push(rows);
+            let mut connection = pool.acquire().await.unwrap();
             tokio::spawn(async move {
-                let mut connection = pool.acquire().await.unwrap();
                 let mut batch = Vec::new();
                 while queue.recv_many(&mut batch, 512).await > 0 {
                     let payload = [5_u8; 120];
@@ -404,11 +449,11 @@ impl Bench {
                 }
             });
         }
-        let (cpu, started, lasts) = (self.cpu(), Instant::now(), self.lasts);
+        let (cpu, started) = (self.cpu(), Instant::now());
         let writers = (0..n).map(|author| {
             let queue = queues[(author % 2) as usize].clone();
             tokio::spawn(async move {
-                let id = entity(99, author).id;
+                let id = entity(99 + turn, author).id;
                 let mut latency = Vec::new();
                 let mut version = 0;
                 while started.elapsed() < lasts {
@@ -472,6 +517,11 @@ impl Bench {
         pool.close().await;
     }
 }
+
+/// The least a row can cost.
+const BARE: &str = "
+    DROP TABLE IF EXISTS bare;
+    CREATE TABLE bare (id uuid, version int8, kind int2, at int8, bytes bytea, PRIMARY KEY (id, version))";
 
 /// The rows of a commit as a program without group commit keeps them.
 const TABLES: &str = "

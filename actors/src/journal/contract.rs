@@ -592,22 +592,45 @@ pub async fn views_are_filtered_and_paged_newest_first(journal: SharedJournal) {
     assert_eq!(paged, kept);
 }
 
-/// Rows of several statuses come in one order, each once, also when a status is named twice.
+/// Rows of several statuses come in one order, each once, also when a status is named twice; whether an order comes to rest in them,
+/// only passes through, or never comes to them.
 pub async fn views_of_many_statuses_are_merged(journal: SharedJournal) {
+    let names = ["completed", "searching", "scheduled", "assigned"];
     for n in 0..40 {
-        let status = format!("status-{}", n % 4);
-        let commit = Commit { view: Some(view(&status, 500 + n)), ..next(order(n), 0) };
+        let status = names[n as usize % 4];
+        let commit = Commit { view: Some(view(status, 500 + n)), ..next(order(n), 0) };
         journal.commit(commit).await.expect(WRITABLE);
     }
-    let statuses = ["status-2", "status-0", "status-2", "unheard-of"].map(str::to_owned).into();
-    let all = ViewQuery { statuses, ..all_views(Kind::Order) };
-    let rows = journal.views(all.clone()).await.expect(READABLE);
-    let moments: Vec<_> = rows.iter().map(|(_, row)| row.at.0 - 500).collect();
-    let wanted: Vec<_> = (0..40).rev().filter(|n| n % 2 == 0).collect();
-    assert_eq!(moments, wanted);
-    let after = Some((rows[4].1.at, rows[4].0.id));
-    let page = ViewQuery { after, limit: 5, ..all };
-    assert_eq!(journal.views(page).await.expect(READABLE), rows[5..10]);
+    let of = |statuses: &[&str]| ViewQuery {
+        statuses: statuses.iter().map(|it| (*it).to_owned()).collect(),
+        ..all_views(Kind::Order)
+    };
+    let moments = |rows: &List| rows.iter().map(|(_, row)| row.at.0 - 500).collect::<Vec<_>>();
+    for (asked, nths) in [
+        (&["scheduled", "completed", "scheduled", "unheard-of"][..], [0, 2]),
+        (&["assigned", "searching"], [1, 3]),
+        (&["completed", "searching"], [0, 1]),
+    ] {
+        let rows = journal.views(of(asked)).await.expect(READABLE);
+        let wanted: Vec<_> = (0..40).rev().filter(|n| nths.contains(&(n % 4))).collect();
+        assert_eq!(moments(&rows), wanted, "{asked:?}");
+        let after = Some((rows[4].1.at, rows[4].0.id));
+        let page = ViewQuery { after, limit: 5, ..of(asked) };
+        assert_eq!(journal.views(page).await.expect(READABLE), rows[5..10]);
+    }
+    // What comes to rest, and what goes on after all, is in one list and no longer in the other.
+    for (n, status) in [(1, "completed"), (0, "searching"), (3, "searching")] {
+        let commit = Commit { view: Some(view(status, 500 + n)), ..next(order(n), 1) };
+        journal.commit(commit).await.expect(WRITABLE);
+    }
+    let eldest = |status: &'static str| {
+        let query = ViewQuery { sort: Sort::Oldest, limit: 3, ..of(&[status]) };
+        let journal = &journal;
+        async move { journal.views(query).await.expect(READABLE) }
+    };
+    assert_eq!(moments(&eldest("completed").await), [1, 4, 8]);
+    assert_eq!(moments(&eldest("searching").await), [0, 3, 5]);
+    assert_eq!(moments(&eldest("assigned").await), [7, 11, 15]);
 }
 
 /// Each in its own order and of its own kind, also when it is empty, or asked for twice.

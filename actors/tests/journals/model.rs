@@ -14,7 +14,7 @@ use std::{
 use strum::IntoEnumIterator;
 
 const CURRENCIES: [Currency; 2] = [Currency::RWF, Currency::USD];
-const STATUSES: [&str; 3] = ["searching", "assigned", "done"];
+const STATUSES: [&str; 3] = ["searching", "assigned", "completed"];
 
 /// One thing done to a journal.
 #[derive(Debug, Clone)]

@@ -42,7 +42,7 @@ const BREATHER: Duration = Duration::from_millis(20);
 /// The longest path a socket may have, as Linux limits it.
 const SOCKET_PATH_MAX: usize = 107;
 /// What differs from Postgres' own defaults, which are those of a small machine of long ago.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 13] = [
     "listen_addresses=",
     "max_connections=100",
     "shared_buffers=256MB",
@@ -52,6 +52,12 @@ const SETTINGS: [&str; 9] = [
     "wal_compression=on",
     "synchronous_commit=on",
     "logging_collector=off",
+    // What has to reach the disk sets out soon and a little at a time: left to the system, it goes all at once after half a minute, and
+    // a commit that comes meanwhile waits behind it.
+    "backend_flush_after=1MB",
+    "bgwriter_delay=20ms",
+    "bgwriter_lru_maxpages=1000",
+    "bgwriter_lru_multiplier=4",
 ];
 
 /// A server that runs until it is stopped or dropped.

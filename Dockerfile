@@ -16,13 +16,13 @@ RUN cargo chef prepare --recipe-path recipe.json
 FROM chef AS build
 COPY --from=recipe /src/recipe.json recipe.json
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    cargo chef cook --release --locked --package outrider --recipe-path recipe.json
+    cargo chef cook --profile dist --locked --package outrider --recipe-path recipe.json
 COPY . .
 # Which commit this is; `outrider_build_info` says so, and nothing else depends on it.
 ARG REVISION=""
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    OUTRIDER_REVISION="$REVISION" cargo build --release --locked --package outrider && \
-    mkdir -p /out/data && cp target/release/outrider /out/outrider
+    OUTRIDER_REVISION="$REVISION" cargo build --profile dist --locked --package outrider && \
+    mkdir -p /out/data && cp target/dist/outrider /out/outrider
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="Outrider" \

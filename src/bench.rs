@@ -2,7 +2,7 @@
 //!
 //! Machines are noisy, so every figure is the median of several rounds, and every durable figure
 //! stands beside a probe of the disk taken in the same round: compare the ratio, not the number.
-//! Matching is measured by `cargo bench -p actors`.
+//! Matching is measured by `cargo bench -p matching`.
 
 mod canned;
 mod positions;

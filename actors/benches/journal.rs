@@ -7,7 +7,8 @@
 //! In one run, on one private server with `synchronous_commit = on`:
 //!
 //! - `ours`: whole commits through the journal (event, result, effect that is delivered and forgotten,
-//!   every third a deadline and a row in lists, every 32nd a snapshot), at 1, 64 and 1,024 entities;
+//!   every third a deadline and a row in lists with another status, every 20th a snapshot), at 1, 64 and 1,024
+//!   entities: deliveries that begin, get a driver and are delivered after 24 commits, when the next one begins;
 //! - `transactions`: the same rows, one transaction per commit, as most programs write them;
 //! - `pgbench`: the same rows by Postgres' own load tool with prepared statements;
 //! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch; in turns with
@@ -18,7 +19,7 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
 
 use actors::{
-    Commit, EntityKey, Version, ViewRow,
+    Commit, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
         EffectKey, Journal,
@@ -98,10 +99,10 @@ async fn main() {
     let settings = Settings { committers, batch_max, ..Settings::default() };
     let lasts = Duration::from_secs(args.seconds);
     let bench = Bench { server, probe, lasts, turns: turns.max(1), settings, only_ours };
-    let mut figures = vec![("empty".to_owned(), bench.all(0).await)];
+    let mut figures = vec![("empty".to_owned(), bench.all().await)];
     if args.preload > 0 {
         bench.preload(args.preload).await;
-        figures.push((format!("after {} events", args.preload), bench.all(1).await));
+        figures.push((format!("after {} events", args.preload), bench.all().await));
     }
     let report: Value = figures.iter().cloned().collect::<serde_json::Map<_, _>>().into();
     if args.json {
@@ -224,44 +225,91 @@ impl Stat {
     }
 }
 
-fn entity(run: u64, n: u64) -> EntityKey {
-    let author = Uuid::from_u128(u128::from(run) << 64 | u128::from(n));
-    OrderId::created_by(author, CommandId::nth(n), ShardId((n % 1024) as u16)).into()
+/// What a delivery is, from when it is placed.
+const STATUSES: [&str; 8] = [
+    "searching",
+    "assigned",
+    "en_route_pickup",
+    "at_pickup",
+    "picked_up",
+    "in_transit",
+    "at_dropoff",
+    "delivered",
+];
+/// How many commits it is each of them.
+const COMMITS_EACH: u64 = 3;
+/// How many commits it has.
+const COMMITS: u64 = STATUSES.len() as u64 * COMMITS_EACH;
+/// After so many commits a node writes the state down.
+const SNAPSHOT_EVERY: u64 = 20;
+
+/// Deliveries in one shard, one after the other.
+struct Lives {
+    shard: ShardId,
+    order: OrderId,
+    placed: Timestamp,
+    version: u64,
+    /// How many commits the one under way has.
+    n_commits: u64,
+}
+
+impl Lives {
+    /// The first is cut short, each by as much else, so that not all begin at once ever after.
+    fn of(author: u64) -> Self {
+        let shard = ShardId((author % 1024) as u16);
+        Self { n_commits: 1 + author % COMMITS, ..Self::begin(shard) }
+    }
+
+    fn begin(shard: ShardId) -> Self {
+        let command = CommandId::mint();
+        let (seconds, _) = command.0.get_timestamp().unwrap().to_unix();
+        let order = OrderId::created_by(Uuid::nil(), command, shard);
+        Self { shard, order, placed: Timestamp(seconds * 1_000), version: 0, n_commits: COMMITS }
+    }
+
+    fn next_commit(&mut self) -> Commit {
+        if self.version == self.n_commits {
+            *self = Self::begin(self.shard);
+        }
+        let commit = commit(self.order, self.placed, self.version);
+        self.version += 1;
+        commit
+    }
 }
 
 /// The commit after `version`, with all that commits carry.
-fn commit(entity: EntityKey, version: u64) -> Commit {
-    let at = Timestamp(1_700_000_000_000 + version);
-    let is_third = version.is_multiple_of(3);
+fn commit(order: OrderId, placed: Timestamp, version: u64) -> Commit {
+    let at = Timestamp(placed.0 + version);
+    let nth = version / COMMITS_EACH;
+    let moves = version.is_multiple_of(COMMITS_EACH);
     let row = || ViewRow {
-        status: ["searching", "assigned", "en_route_pickup"][(version / 3 % 3) as usize].to_owned(),
-        rider: Some(protocol::RiderId(entity.id)),
-        driver: None,
-        // Lists sort orders by when they were placed, which does not change.
-        at: Timestamp(1_700_000_000_000),
+        status: STATUSES[nth as usize].to_owned(),
+        rider: Some(protocol::RiderId(order.0)),
+        driver: (nth > 0).then_some(protocol::DriverId(order.0)),
+        at: placed,
         body: json!({ "pickup": "KG 7 Ave", "dropoff": "KN 3 Rd", "fare": 1_500, "note": "x".repeat(120) }),
     };
+    let is_over = nth + 1 == STATUSES.len() as u64;
     Commit {
         events: vec![EncodedEvent { name: "position_changed".into(), bytes: vec![5; 120] }],
         result: Some(CommandResult { command: CommandId::mint(), bytes: vec![1; 24] }),
         effects: vec![vec![2; 100]],
-        deadline: is_third.then_some(Some(at)),
-        view: is_third.then(row),
-        snapshot: version.is_multiple_of(32).then(|| vec![3; 1_200]),
-        ..Commit::new(entity, Version(version), at)
+        deadline: moves.then_some((!is_over).then_some(at)),
+        view: moves.then(row),
+        snapshot: (version + 1).is_multiple_of(SNAPSHOT_EVERY).then(|| vec![3; 1_200]),
+        ..Commit::new(order.into(), Version(version), at)
     }
 }
 
 impl Bench {
-    async fn all(&self, run: u64) -> Value {
+    async fn all(&self) -> Value {
         let options = self.server.options();
         let journal = PostgresJournal::open(options, "bench", self.settings).await.unwrap();
         let journal: Arc<PostgresJournal> = Arc::new(journal);
         let mut ours = serde_json::Map::new();
         let mut most = 0.0;
         for n in [1, 64, 1_024] {
-            let new = run * 10_000_000 + n * 10_000;
-            let figure = self.ours(&journal, new, n, None, self.lasts).await;
+            let figure = self.ours(&journal, n, None, self.lasts).await;
             most = figure.per_s();
             ours.insert(n.to_string(), figure.json());
         }
@@ -269,10 +317,9 @@ impl Bench {
             journal.close().await.unwrap();
             return json!({ "ours": ours });
         }
-        let new = run * 10_000_000 + 5_000_000;
-        let half = self.ours(&journal, new, 1_024, Some(most / 2.0), self.lasts).await;
-        let transactions = self.transactions(run).await;
-        let (again, bare, ratios) = self.in_turns(&journal, run).await;
+        let half = self.ours(&journal, 1_024, Some(most / 2.0), self.lasts).await;
+        let transactions = self.transactions().await;
+        let (again, bare, ratios) = self.in_turns(&journal).await;
         journal.close().await.unwrap();
         let pgbench = self.pgbench();
         json!({
@@ -289,25 +336,20 @@ impl Bench {
     }
 
     /// Whole commits and bare rows, one after the other, over and over: a machine that is slower for a while is so for both.
-    async fn in_turns(
-        &self,
-        journal: &Arc<PostgresJournal>,
-        run: u64,
-    ) -> (Figure, Figure, Vec<f64>) {
+    async fn in_turns(&self, journal: &Arc<PostgresJournal>) -> (Figure, Figure, Vec<f64>) {
         let options = self.server.options().disable_statement_logging();
         let pool = PgPool::connect_with(options).await.unwrap();
         sqlx::raw_sql(BARE).execute(&pool).await.unwrap();
         let lasts = self.lasts / self.turns;
         let (mut both, mut ratios): (Option<(Figure, Figure)>, _) = (None, Vec::new());
         for turn in 0..u64::from(self.turns) {
-            let new = run * 10_000_000 + 6_000_000 + turn * 10_000;
             // Who comes second writes while the disk still has to do with the first.
             let (ours, bare) = if turn % 2 == 0 {
-                let ours = self.ours(journal, new, 1_024, None, lasts).await;
+                let ours = self.ours(journal, 1_024, None, lasts).await;
                 (ours, self.bare(&pool, turn, 1_024, lasts).await)
             } else {
                 let bare = self.bare(&pool, turn, 1_024, lasts).await;
-                (self.ours(journal, new, 1_024, None, lasts).await, bare)
+                (self.ours(journal, 1_024, None, lasts).await, bare)
             };
             ratios.push((ours.per_s() / bare.per_s() * 1000.0).round() / 1000.0);
             both = Some(match both.take() {
@@ -332,7 +374,6 @@ impl Bench {
     async fn ours(
         &self,
         journal: &Arc<PostgresJournal>,
-        run: u64,
         n: u64,
         rate: Option<f64>,
         lasts: Duration,
@@ -343,9 +384,8 @@ impl Bench {
         let writers = (0..n).map(|author| {
             let journal = Arc::clone(journal);
             tokio::spawn(async move {
-                let entity = entity(run, author);
+                let mut lives = Lives::of(author);
                 let mut latency = Vec::new();
-                let mut version = 0;
                 let first =
                     pace.map_or(Duration::ZERO, |pace| pace.mul_f64(author as f64 / n as f64));
                 let mut due = tokio::time::Instant::now() + first;
@@ -359,10 +399,11 @@ impl Bench {
                         }
                         None => tokio::time::Instant::now(),
                     };
-                    journal.commit(commit(entity, version)).await.unwrap();
-                    version += 1;
+                    let commit = lives.next_commit();
+                    let effect =
+                        EffectKey { source: commit.entity, version: commit.version(), index: 0 };
+                    journal.commit(commit).await.unwrap();
                     latency.push(began.elapsed().as_micros() as u32);
-                    let effect = EffectKey { source: entity, version: Version(version), index: 0 };
                     journal.delivered(vec![effect]).await.unwrap();
                 }
                 latency
@@ -389,7 +430,7 @@ impl Bench {
     }
 
     /// The same rows, a transaction each, from 16 connections.
-    async fn transactions(&self, run: u64) -> Figure {
+    async fn transactions(&self) -> Figure {
         let fsync_us = self.fsync_us();
         let pool = PgPoolOptions::new()
             .max_connections(16)
@@ -402,13 +443,10 @@ impl Bench {
             let pool = pool.clone();
             tokio::spawn(async move {
                 let mut latency = Vec::new();
-                let mut version = 0;
+                let mut lives = Lives::of(author);
                 while started.elapsed() < lasts {
                     let began = Instant::now();
-                    one_transaction(&pool, &commit(entity(run + 77, author), version))
-                        .await
-                        .unwrap();
-                    version += 1;
+                    one_transaction(&pool, &lives.next_commit()).await.unwrap();
                     latency.push(began.elapsed().as_micros() as u32);
                 }
                 latency
@@ -453,7 +491,7 @@ impl Bench {
         let writers = (0..n).map(|author| {
             let queue = queues[(author % 2) as usize].clone();
             tokio::spawn(async move {
-                let id = entity(99 + turn, author).id;
+                let id = Uuid::from_u128(u128::from(turn) << 64 | u128::from(author));
                 let mut latency = Vec::new();
                 let mut version = 0;
                 while started.elapsed() < lasts {

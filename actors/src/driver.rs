@@ -13,6 +13,7 @@
 //! it came in time, and only then is the driver on it.
 
 mod doubt;
+mod fatigue;
 mod grants;
 mod load;
 mod rota;
@@ -35,6 +36,7 @@ use crate::{
     run,
     search::{self, Brings, FLEETS},
 };
+use fatigue::{Doing, Hours};
 use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
@@ -54,6 +56,8 @@ const ENDED_MAX: usize = 4;
 pub const GRANTS: Format = Format(8);
 /// What it takes to know that staff say when a driver is to work.
 pub const SHIFTS: Format = Format(10);
+/// What it takes to know that a driver is told that it has worked for long, and that only what was lately counts.
+pub const HOURS: Format = Format(11);
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -164,15 +168,6 @@ impl Record {
     }
 }
 
-/// How long a driver has worked since it last rested properly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Hours {
-    /// Up to `since`.
-    worked_ms: u32,
-    /// The driver has worked, or rested, since then.
-    since: Timestamp,
-}
-
 /// A better place to wait, and when the driver was told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Hinted {
@@ -251,7 +246,7 @@ impl Decider for Driver {
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::WentOn { at, vehicle, policy } => {
-                self.start_work(*at, policy.rest_ms);
+                self.start_work(*at, policy);
                 self.policy = *policy;
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
@@ -264,7 +259,8 @@ impl Decider for Driver {
             }
             Event::Resumed { at, vehicle } => {
                 if !self.is_working() {
-                    self.start_work(*at, self.policy.rest_ms);
+                    let policy = self.policy;
+                    self.start_work(*at, &policy);
                 }
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
@@ -275,12 +271,16 @@ impl Decider for Driver {
             }
             Event::BreakStarted { at, why } => {
                 self.stop_work(*at);
+                if *why == Break::Fatigue {
+                    self.hours.owe_rest();
+                }
                 self.duty = Duty::Break(*why);
                 self.changed_at = *at;
             }
             Event::Draining { at, why } => {
                 if !self.is_working() {
-                    self.start_work(*at, self.policy.rest_ms);
+                    let policy = self.policy;
+                    self.start_work(*at, &policy);
                 }
                 self.duty = Duty::Draining(*why);
                 self.changed_at = *at;
@@ -471,6 +471,10 @@ impl Decider for Driver {
                 self.is_unwanted_told = true;
                 self.changed_at = *at;
             }
+            Event::HoursTold { at, .. } => {
+                self.hours.tell();
+                self.changed_at = *at;
+            }
             Event::Messaged { at, .. } => self.changed_at = *at,
             Event::Rated { at, job, stars } => {
                 self.record.n_rated += 1;
@@ -587,6 +591,7 @@ impl Decider for Driver {
             | Event::OffShiftAllowed { .. }
             | Event::OffShiftRevoked { .. }
             | Event::UnwantedTold { .. }
+            | Event::HoursTold { .. }
             | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
@@ -598,6 +603,7 @@ impl Decider for Driver {
         leases
             .chain(asks)
             .chain(self.silence_due())
+            .chain(self.long_due())
             .chain(self.fatigue_due())
             .chain(self.shift_over_due())
             .chain(self.no_show_due())
@@ -682,6 +688,7 @@ impl Decider for Driver {
             jobs: self.current_jobs(),
             vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
             doubted: self.soft.is_doubted(self.known_at()),
+            tired: self.is_tired(),
         })
     }
 
@@ -760,6 +767,14 @@ impl Decider for Driver {
         };
         if came_with_runs {
             return run::KNOWN;
+        }
+        let came_with_hours = if let Event::WentOn { policy, .. } = event {
+            policy.duty_told_ms > 0 || policy.duty_within_ms > 0
+        } else {
+            matches!(event, Event::HoursTold { .. })
+        };
+        if came_with_hours {
+            return HOURS;
         }
         let came_with_shifts = if let Event::WentOn { policy, .. } = event {
             policy.shifts != Shifts::Off
@@ -887,6 +902,7 @@ impl Driver {
             shift: self.shift(self.known_at()),
             n_shift_no_shows: self.rota.as_ref().map_or(0, |it| it.n_no_shows()),
             doubted: self.soft.is_doubted(self.known_at()),
+            rest: self.rest(),
         }
     }
 
@@ -982,30 +998,20 @@ impl Driver {
 
     /// Does it work, so that the fatigue clock runs?
     fn is_working(&self) -> bool {
-        matches!(self.duty, Duty::On | Duty::Draining(_))
+        self.doing() == Doing::Work
     }
 
-    fn start_work(&mut self, at: Timestamp, rest_ms: u32) {
-        let rested = at.since(self.hours.since);
-        if rested >= ms(rest_ms) {
-            self.hours.worked_ms = 0;
+    fn start_work(&mut self, at: Timestamp, policy: &DriverPolicy) {
+        if self.hours.begin(at, self.doing(), policy) {
             self.soft.is_rested();
         }
-        self.hours.since = at;
         self.changed_at = at;
     }
 
     fn stop_work(&mut self, at: Timestamp) {
         if self.is_working() {
-            self.hours = Hours { worked_ms: self.worked_ms(at), since: at };
+            self.hours.end(at, &self.policy);
         }
-    }
-
-    /// How long it has worked by `now` since its last proper rest.
-    fn worked_ms(&self, now: Timestamp) -> u32 {
-        let running = if self.is_working() { now.since(self.hours.since) } else { Duration::ZERO };
-        let running = u32::try_from(running.as_millis()).unwrap_or(u32::MAX);
-        self.hours.worked_ms.saturating_add(running)
     }
 
     /// What speaks for it or against it, where several would do.
@@ -1020,12 +1026,6 @@ impl Driver {
             until: self.fatigue_due(),
             asked_until: self.shift_over_due(),
         }
-    }
-
-    /// When it must rest.
-    fn fatigue_due(&self) -> Option<Timestamp> {
-        let left = self.policy.duty_max_ms.saturating_sub(self.hours.worked_ms);
-        (self.duty == Duty::On).then(|| self.hours.since + ms(left))
     }
 
     /// When its silence next has consequences.

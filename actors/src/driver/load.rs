@@ -369,7 +369,7 @@ impl Driver {
             self.idle_since = at;
             // A rest begins when the work is done, not when it should have been.
             if !self.is_working() {
-                self.hours.since = at;
+                self.hours.rests_from(at);
             }
         }
         job.offer

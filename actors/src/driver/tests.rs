@@ -13,6 +13,7 @@ use protocol::{
 use std::collections::BTreeSet;
 use strum::VariantNames;
 
+mod fatigue;
 mod rota;
 mod vouched;
 
@@ -935,7 +936,7 @@ fn finishing_what_one_has_is_work_even_after_a_break() {
     assert_eq!(world.driver.worked_ms(world.now), 10 * HOUR as u32, "the break does not count");
     world.pass(2 * HOUR);
     world.end(job).unwrap();
-    assert!(matches!(world.go_on(), Err(Refusal::TooEarly { .. })));
+    assert!(matches!(world.go_on(), Err(Refusal::MustRest { .. })));
 }
 
 #[test]
@@ -984,11 +985,11 @@ fn after_twelve_hours_a_driver_must_rest_for_six() {
     let offer = world.offer(0, ride(1), WorkKind::Ride);
     assert!(world.reserve(&offer).is_err());
     world.pass(5 * HOUR);
-    let too_early = Refusal::TooEarly { what: "rest".to_owned(), remaining_ms: HOUR };
-    assert_eq!(world.set(DutyWish::On), Err(too_early.clone()));
+    let must_rest = Refusal::MustRest { remaining_ms: HOUR };
+    assert_eq!(world.set(DutyWish::On), Err(must_rest.clone()));
     world.hear();
     world.set(DutyWish::Off).unwrap();
-    assert_eq!(world.go_on(), Err(too_early), "going home does not shorten the rest");
+    assert_eq!(world.go_on(), Err(must_rest), "going home does not shorten the rest");
     world.pass(HOUR);
     assert_eq!(world.go_on().unwrap(), ["went_on"]);
     assert_eq!(world.tick(), [""; 0]);
@@ -1004,7 +1005,7 @@ fn a_rest_begins_when_the_last_job_ends() {
     world.pass(2 * HOUR);
     world.end(job).unwrap();
     world.pass(5 * HOUR);
-    assert!(matches!(world.set(DutyWish::On), Err(Refusal::TooEarly { .. })));
+    assert!(matches!(world.set(DutyWish::On), Err(Refusal::MustRest { .. })));
 }
 
 #[test]
@@ -1856,14 +1857,25 @@ proptest! {
     fn no_sequence_of_commands_breaks_a_driver(
         parallel_offers in 1..3_u8,
         is_demanded in any::<bool>(),
+        is_counted in any::<bool>(),
         steps in prop::collection::vec(any_step(), 0..120),
     ) {
+        let usual = DriverPolicy::default();
+        let minute = MINUTE as u32;
+        let hours = DriverPolicy {
+            duty_told_ms: 20 * minute,
+            duty_max_ms: 30 * minute,
+            duty_within_ms: 60 * minute,
+            rest_ms: 40 * minute,
+            ..usual
+        };
+        let base = if is_counted { hours } else { usual };
         let policy = DriverPolicy {
             parallel_offers,
             deliveries_max: 2,
             forward_m: 250,
             shifts: if is_demanded { Shifts::Demanded } else { Shifts::Off },
-            ..DriverPolicy::default()
+            ..base
         };
         let mut world = World::new(policy);
         let allow = world.command(&Ask::OffShift(HOUR));

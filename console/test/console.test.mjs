@@ -62,6 +62,13 @@ test("a driver whose device is not believed is marked, and no other", () => {
   assert.deepEqual(["driver-1", "driver-2"].map((id) => board.driver(id).isDoubted), [false, true]);
 });
 
+test("a driver that has worked for long is marked, and no other", () => {
+  const board = known();
+  const [{ driver: it }] = [driver("driver-2")];
+  board.apply(frame(8, [{ driver: { ...it, tired: true } }]));
+  assert.deepEqual(["driver-1", "driver-2"].map((id) => board.driver(id).isTired), [false, true]);
+});
+
 test("a diff changes and removes", () => {
   const board = known();
   board.apply(frame(8, [driver("driver-2", "busy")], { gone: ["driver-1"] }));
@@ -628,7 +635,7 @@ test("what is expected is said in minutes, with how sure that is, and less as ti
 
 test("what the node names is said in words, what ends a job by its status, and what nobody knows as the node says it", async () => {
   const { because, happened, word } = await modules.load("/src/words.ts");
-  assert.equal(word("why", "hours"), "would work for too long");
+  assert.equal(word("why", "hours"), "would work for too long, or has");
   assert.equal(word("skill", "certificate.child_seat"), "Certificate.child seat");
   assert.equal(happened("search_paused"), "Waits: its zone is paused");
   assert.equal(happened("cancelled_by_rider"), "Cancelled by rider");

@@ -36,7 +36,7 @@ use crate::{
     run,
     search::{self, Brings, FLEETS},
 };
-use fatigue::{Doing, Hours};
+use fatigue::Hours;
 use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
@@ -246,10 +246,11 @@ impl Decider for Driver {
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::WentOn { at, vehicle, policy } => {
-                self.start_work(*at, policy);
+                let did = self.doing();
                 self.policy = *policy;
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
+                self.follow_hours(did, *at);
                 self.link = Link::Live;
                 self.n_silent = 0;
                 self.wants_offers_again();
@@ -258,36 +259,34 @@ impl Decider for Driver {
                 self.heard(*at);
             }
             Event::Resumed { at, vehicle } => {
-                if !self.is_working() {
-                    let policy = self.policy;
-                    self.start_work(*at, &policy);
-                }
+                let did = self.doing();
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
+                self.follow_hours(did, *at);
                 self.n_silent = 0;
                 self.wants_offers_again();
                 self.comes_to_shift(*at);
                 self.heard(*at);
             }
             Event::BreakStarted { at, why } => {
-                self.stop_work(*at);
+                let did = self.doing();
+                self.duty = Duty::Break(*why);
+                self.follow_hours(did, *at);
                 if *why == Break::Fatigue {
                     self.hours.owe_rest();
                 }
-                self.duty = Duty::Break(*why);
                 self.changed_at = *at;
             }
             Event::Draining { at, why } => {
-                if !self.is_working() {
-                    let policy = self.policy;
-                    self.start_work(*at, &policy);
-                }
+                let did = self.doing();
                 self.duty = Duty::Draining(*why);
+                self.follow_hours(did, *at);
                 self.changed_at = *at;
             }
             Event::WentOff { at, .. } => {
-                self.stop_work(*at);
+                let did = self.doing();
                 self.duty = Duty::Off;
+                self.follow_hours(did, *at);
                 self.link = Link::Live;
                 self.soft.forget();
                 self.destination = None;
@@ -335,7 +334,7 @@ impl Decider for Driver {
             }
             Event::OfferAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
-                self.take_on([lease.into_job(*slots, *at)]);
+                self.take_on([lease.into_job(*slots, *at)], *at);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
@@ -345,7 +344,7 @@ impl Decider for Driver {
             }
             Event::RunAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
-                self.take_on(lease.into_jobs(slots, *at));
+                self.take_on(lease.into_jobs(slots, *at), *at);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
@@ -355,7 +354,7 @@ impl Decider for Driver {
             }
             Event::JobClaimed { at, job, work, slots, weight_g } => {
                 let job = Job::claimed(*job, *work, *slots, *at);
-                self.take_on([Job { weight_g: *weight_g, ..job }]);
+                self.take_on([Job { weight_g: *weight_g, ..job }], *at);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
@@ -688,7 +687,7 @@ impl Decider for Driver {
             jobs: self.current_jobs(),
             vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
             doubted: self.soft.is_doubted(self.known_at()),
-            tired: self.is_tired(),
+            tired: self.is_tired() && !self.has_rested(),
         })
     }
 
@@ -944,11 +943,17 @@ impl Driver {
         capacity_g.saturating_sub(self.load_beside_g(run))
     }
 
-    /// Most have one job; a `Vec` would make room for four.
-    fn take_on(&mut self, jobs: impl IntoIterator<Item = Job, IntoIter: ExactSizeIterator>) {
+    /// Most have one job; a `Vec` would make room for four. Whoever was on a break works from now on.
+    fn take_on(
+        &mut self,
+        jobs: impl IntoIterator<Item = Job, IntoIter: ExactSizeIterator>,
+        at: Timestamp,
+    ) {
+        let did = self.doing();
         let jobs = jobs.into_iter();
         self.jobs.reserve_exact(jobs.len());
         self.jobs.extend(jobs);
+        self.follow_hours(did, at);
     }
 
     /// The run it is on; one that is still deciding is not told of.
@@ -994,24 +999,6 @@ impl Driver {
     /// The jobs it is on; one that is still deciding is not among them.
     pub fn current_jobs(&self) -> Vec<JobId> {
         self.jobs.iter().filter(|job| job.is_current()).map(|job| job.id).collect()
-    }
-
-    /// Does it work, so that the fatigue clock runs?
-    fn is_working(&self) -> bool {
-        self.doing() == Doing::Work
-    }
-
-    fn start_work(&mut self, at: Timestamp, policy: &DriverPolicy) {
-        if self.hours.begin(at, self.doing(), policy) {
-            self.soft.is_rested();
-        }
-        self.changed_at = at;
-    }
-
-    fn stop_work(&mut self, at: Timestamp) {
-        if self.is_working() {
-            self.hours.end(at, &self.policy);
-        }
     }
 
     /// What speaks for it or against it, where several would do.

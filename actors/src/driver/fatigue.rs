@@ -7,8 +7,9 @@
 //!  works ── duty_told_ms ──► told, once ── duty_max_ms ──► owes a rest ── rest_ms without work ──► begins anew
 //! ```
 //!
-//! All of it follows from when it began and ended to work, which its journal says. What is owed is a whole rest: that some of what
-//! counted lies further back by then makes it no shorter, or it would work a minute at a time.
+//! All of it follows from when it began and ended to work, which its journal says: on duty, or with a job on board, whatever it
+//! calls that. What is owed is a whole rest: that some of what counted lies further back by then makes it no shorter, or it
+//! would work a minute at a time.
 
 use super::{Driver, Duty, ms};
 use crate::policy::DriverPolicy;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Of so many spells it is known when they were. Of more the two oldest count as one, that ended when the later of them did:
-/// so nothing is forgotten too soon.
+/// so nothing is forgotten too soon. Who works more often than that without a proper rest may count as having worked for longer
+/// than it has of late, by what of the older ones is further back: never for less.
 const SPELLS_MAX: usize = 32;
 
 /// When it worked, without a gap.
@@ -46,10 +48,8 @@ impl Spell {
 /// What a driver does, as far as its hours care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing {
-    /// It is on duty, or ends what it has and leaves.
+    /// It is on duty, or ends what it has: as it leaves, or on a break.
     Work,
-    /// It is on a break, and has jobs that it ends: no work, and no rest.
-    Neither,
     /// Nothing.
     Rest,
 }
@@ -73,42 +73,36 @@ pub(super) struct Hours {
 }
 
 impl Hours {
-    /// It works from now on. Says whether it has rested properly before.
-    pub(super) fn begin(&mut self, at: Timestamp, did: Doing, policy: &DriverPolicy) -> bool {
-        let is_rested = did == Doing::Rest && at.since(self.since) >= ms(policy.rest_ms);
+    /// It works from now on, and has not until now. Says whether it has rested properly before.
+    pub(super) fn begin(&mut self, at: Timestamp, policy: &DriverPolicy) -> bool {
+        let is_rested = at.since(self.since) >= ms(policy.rest_ms);
         if is_rested {
             *self = Self::default();
         }
-        let is_by_day = policy.duty_within_ms > 0;
-        if is_by_day && self.spells.is_empty() && self.worked_ms > 0 {
-            // Until now nobody asked when that was: as late as it can have been.
-            let from = self.since - ms(self.worked_ms);
-            self.spells = [Spell { from, until: self.since }].into();
+        if policy.duty_within_ms > 0 {
+            self.spells = self.all_spells(ms(policy.duty_within_ms)).collect();
         }
         // The clock may have been set back: it was as long, and as much earlier.
         let ahead = self.spells.last().map_or(Duration::ZERO, |last| last.until.since(at));
         if !ahead.is_zero() {
             self.spells = self.spells.iter().map(|spell| spell.earlier(ahead)).collect();
         }
-        self.is_told &= self.counted(at, did, policy) >= ms(policy.duty_told_ms);
+        self.is_told &= self.counted(at, Doing::Rest, policy) >= ms(policy.duty_told_ms);
         self.since = at;
         is_rested
     }
 
     /// It works no more.
     pub(super) fn end(&mut self, at: Timestamp, policy: &DriverPolicy) {
-        self.owes_rest |= self.counted(at, Doing::Work, policy) >= ms(policy.duty_max_ms);
+        // The clock may have been set back: by how much must not count as rest later.
+        let until = self.since.max(at);
+        self.owes_rest |= self.counted(until, Doing::Work, policy) >= ms(policy.duty_max_ms);
         self.spells = match policy.duty_within_ms {
             0 => Box::default(),
-            within_ms => self.spells_with(Spell { from: self.since, until: at }, ms(within_ms)),
+            within_ms => self.spells_with(Spell { from: self.since, until }, ms(within_ms)),
         };
-        self.worked_ms = self.worked_ms(at, Doing::Work);
-        self.since = at;
-    }
-
-    /// Its rest begins only now: it ended its last job.
-    pub(super) fn rests_from(&mut self, at: Timestamp) {
-        self.since = at;
+        self.worked_ms = self.worked_ms(until, Doing::Work);
+        self.since = until;
     }
 
     /// It has worked as long as it may.
@@ -125,7 +119,7 @@ impl Hours {
     pub(super) fn worked_ms(&self, now: Timestamp, does: Doing) -> u32 {
         let going_on = match does {
             Doing::Work => u32::try_from(now.ms_since(self.since)).unwrap_or(u32::MAX),
-            Doing::Neither | Doing::Rest => 0,
+            Doing::Rest => 0,
         };
         self.worked_ms.saturating_add(going_on)
     }
@@ -135,9 +129,10 @@ impl Hours {
         if policy.duty_within_ms == 0 {
             return ms(self.worked_ms(now, does));
         }
-        let then = now - ms(policy.duty_within_ms);
+        let within = ms(policy.duty_within_ms);
+        let then = now - within;
         let going_on = (does == Doing::Work).then_some(Spell { from: self.since, until: now });
-        self.spells.iter().copied().chain(going_on).map(|spell| spell.lasted_after(then)).sum()
+        self.all_spells(within).chain(going_on).map(|spell| spell.lasted_after(then)).sum()
     }
 
     /// When so much counts, if it goes on working, as it does now.
@@ -151,10 +146,11 @@ impl Hours {
         }
         // What counts never gets less while it works. It is as much as is wanted, for the first time, when that is what it works
         // now, together with all spells but some of the oldest, and these are those that count as a whole.
-        let mut before: Duration = self.spells.iter().map(|spell| spell.lasted()).sum();
-        for spell in &self.spells {
+        let within = ms(policy.duty_within_ms);
+        let mut before: Duration = self.all_spells(within).map(Spell::lasted).sum();
+        for spell in self.all_spells(within) {
             let due = self.since + wanted.saturating_sub(before);
-            if due - ms(policy.duty_within_ms) <= spell.from {
+            if due - within <= spell.from {
                 return due;
             }
             before = before.saturating_sub(spell.lasted());
@@ -172,17 +168,26 @@ impl Hours {
         let must = self.owes_rest || self.counted(now, does, policy) >= ms(policy.duty_max_ms);
         let rested = match does {
             Doing::Rest => now.since(self.since),
-            Doing::Work | Doing::Neither => Duration::ZERO,
+            Doing::Work => Duration::ZERO,
         };
         let left = ms(policy.rest_ms).saturating_sub(rested);
         (must && !left.is_zero()).then_some(left)
+    }
+
+    /// When it worked, without what goes on. Where nobody asked when that was, as no build before format 11 did, nor any where all
+    /// counts, it was all at once, as late as it can have been, and no more of it than can count.
+    fn all_spells(&self, within: Duration) -> impl Iterator<Item = Spell> {
+        let is_unknown = self.spells.is_empty() && self.worked_ms > 0;
+        let from = self.since - ms(self.worked_ms).min(within);
+        let until = self.since;
+        self.spells.iter().copied().chain(is_unknown.then_some(Spell { from, until }))
     }
 
     /// Those that still count, with one more.
     fn spells_with(&self, next: Spell, within: Duration) -> Box<[Spell]> {
         let then = next.until - within;
         let mut spells: Vec<Spell> =
-            self.spells.iter().copied().filter(|spell| spell.until > then).collect();
+            self.all_spells(within).filter(|spell| spell.until > then).collect();
         if let Some(last) = spells.last_mut().filter(|last| last.until >= next.from) {
             last.until = last.until.max(next.until);
         } else if !next.lasted().is_zero() {
@@ -198,10 +203,25 @@ impl Hours {
 
 impl Driver {
     pub(super) fn doing(&self) -> Doing {
-        match self.duty {
-            Duty::On | Duty::Draining(_) => Doing::Work,
-            Duty::Off | Duty::Break(_) if self.jobs.is_empty() => Doing::Rest,
-            Duty::Off | Duty::Break(_) => Doing::Neither,
+        let is_at_work = match self.duty {
+            Duty::On | Duty::Draining(_) => true,
+            // Whoever has jobs ends them, and that is work.
+            Duty::Off | Duty::Break(_) => !self.jobs.is_empty(),
+        };
+        if is_at_work { Doing::Work } else { Doing::Rest }
+    }
+
+    /// Its duty, or what it has, is another than when it `did` that: it may begin to work by it, or work no more.
+    pub(super) fn follow_hours(&mut self, did: Doing, at: Timestamp) {
+        match (did, self.doing()) {
+            (Doing::Rest, Doing::Work) => {
+                let is_rested = self.hours.begin(at, &self.policy);
+                if is_rested {
+                    self.soft.is_rested();
+                }
+            }
+            (Doing::Work, Doing::Rest) => self.hours.end(at, &self.policy),
+            (Doing::Rest, Doing::Rest) | (Doing::Work, Doing::Work) => {}
         }
     }
 
@@ -215,17 +235,31 @@ impl Driver {
         self.hours.counted(now, self.doing(), &self.policy)
     }
 
-    /// When it is told that it has worked for long.
+    /// When it is told that it has worked for long. Who must rest knows by then.
     pub(super) fn long_due(&self) -> Option<Timestamp> {
-        let Self { duty, policy, hours, .. } = self;
-        let is_to_be_told = *duty == Duty::On && policy.duty_told_ms > 0 && !hours.is_told;
+        let Self { policy, hours, .. } = self;
+        let is_known = hours.is_told || hours.owes_rest;
+        let is_to_be_told = self.doing() == Doing::Work && policy.duty_told_ms > 0 && !is_known;
         is_to_be_told.then(|| hours.due(policy.duty_told_ms, policy))
     }
 
-    /// When it must rest.
+    /// When it will have worked as long as it may, if it works on; none while it does not work.
+    pub(super) fn hours_due(&self) -> Option<Timestamp> {
+        let Self { policy, hours, .. } = self;
+        (self.doing() == Doing::Work).then(|| hours.due(policy.duty_max_ms, policy))
+    }
+
+    /// When it is sent to rest. Who leaves goes by itself once it has ended what it has.
     pub(super) fn fatigue_due(&self) -> Option<Timestamp> {
-        let Self { duty, policy, hours, .. } = self;
-        (*duty == Duty::On).then(|| hours.due(policy.duty_max_ms, policy))
+        let Hours { owes_rest, since, .. } = self.hours;
+        match self.duty {
+            // It should not have come: or nothing could be offered to it, and nothing would ever end that.
+            Duty::On if owes_rest => Some(since),
+            Duty::On => self.hours_due(),
+            // It ends what it has, and is told once.
+            Duty::Break(_) => self.hours_due().filter(|_| !owes_rest),
+            Duty::Off | Duty::Draining(_) => None,
+        }
     }
 
     /// How much longer it must rest before it may work under this policy, if it must.
@@ -238,13 +272,19 @@ impl Driver {
         self.hours.is_told || self.hours.owes_rest
     }
 
+    /// Had it rested properly by when it was last heard of?
+    pub(super) fn has_rested(&self) -> bool {
+        let rested = self.known_at().since(self.hours.since);
+        self.doing() == Doing::Rest && rested >= ms(self.policy.rest_ms)
+    }
+
     /// When it must rest, and until when, once it has worked for long. Says nothing that is another by and by.
     pub(super) fn rest(&self) -> Option<Rest> {
         let must = self.hours.owes_rest;
         let is_resting = must && self.doing() == Doing::Rest;
         self.is_tired().then(|| Rest {
             must,
-            at: self.fatigue_due().filter(|_| !must),
+            at: self.hours_due().filter(|_| !must),
             until: is_resting.then(|| self.hours.since + ms(self.policy.rest_ms)),
         })
     }

@@ -273,7 +273,7 @@ impl Draft {
                     && driver.leases.is_empty()
                     && driver.policy.begins_otherwise(policy) =>
             {
-                self.require_rest(&driver.policy)?;
+                self.require_rest(policy)?;
                 self.require_shift(policy)?;
                 self.add(Event::WentOff { at: self.now, why: Leave::Wanted });
                 self.add(Event::WentOn { at: self.now, vehicle, policy: *policy });
@@ -530,6 +530,7 @@ impl Draft {
             return Err(not_eligible(why));
         }
         self.require_shift(&self.driver.policy)?;
+        self.require_rest(&self.driver.policy)?;
         if self.driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
         }
@@ -911,7 +912,7 @@ impl Draft {
         if self.driver.long_due().is_some_and(|due| self.now >= due) {
             let in_ms = |it: Duration| u32::try_from(it.as_millis()).unwrap_or(u32::MAX);
             let worked_ms = in_ms(self.driver.counted(self.now));
-            let left_ms = self.driver.fatigue_due().map_or(0, |due| in_ms(due.since(self.now)));
+            let left_ms = self.driver.hours_due().map_or(0, |due| in_ms(due.since(self.now)));
             self.add(Event::HoursTold { at: self.now, worked_ms, left_ms });
         }
     }

@@ -34,7 +34,7 @@ fn policy() -> DriverPolicy {
 fn worked(spells: &[(u64, u64)]) -> Hours {
     let mut hours = Hours::default();
     for (from, until) in spells {
-        hours.begin(at(*from), Doing::Rest, &policy());
+        hours.begin(at(*from), &policy());
         hours.end(at(*until), &policy());
     }
     hours
@@ -43,7 +43,7 @@ fn worked(spells: &[(u64, u64)]) -> Hours {
 /// The same, and works again from the last minute on.
 fn works(spells: &[(u64, u64)], from: u64) -> Hours {
     let mut hours = worked(spells);
-    hours.begin(at(from), Doing::Rest, &policy());
+    hours.begin(at(from), &policy());
     hours
 }
 
@@ -77,21 +77,18 @@ fn a_rest_without_a_gap_forgets_all_before() {
     assert_eq!(rest_left(&hours, 1_080), None);
     assert_eq!(rest_left(&worked(&[(0, 719)]), 719), None, "it need not yet");
     let mut early = hours.clone();
-    assert!(!early.begin(at(1_079), Doing::Rest, &policy()));
+    assert!(!early.begin(at(1_079), &policy()));
     let mut rested = hours;
-    assert!(rested.begin(at(1_080), Doing::Rest, &policy()));
+    assert!(rested.begin(at(1_080), &policy()));
     assert_eq!(rested, Hours { since: at(1_080), ..Hours::default() });
 }
 
 #[test]
-fn nothing_is_a_rest_while_it_has_jobs() {
-    let mut hours = worked(&[(0, 720)]);
-    let left = hours.rest_left(at(9_999), Doing::Neither, &policy());
-    assert_eq!(left, Some(min(360)));
-    assert!(!hours.begin(at(9_999), Doing::Neither, &policy()));
-    let mut hours = worked(&[(0, 720)]);
-    hours.rests_from(at(800));
-    assert_eq!(rest_left(&hours, 800), Some(min(360)));
+fn nothing_is_a_rest_while_it_works() {
+    let hours = works(&[(0, 360)], 400);
+    let left = |now_min| hours.rest_left(at(now_min), Doing::Work, &policy());
+    assert_eq!((left(759), left(760)), (None, Some(min(360))));
+    assert_eq!(left(1_400), Some(min(360)));
 }
 
 #[test]
@@ -110,10 +107,10 @@ fn it_is_told_again_only_once_less_has_counted() {
         hours
     };
     let mut hours = told(&[(0, 600)]);
-    hours.begin(at(700), Doing::Rest, &policy());
+    hours.begin(at(700), &policy());
     assert!(hours.is_told);
     let mut hours = told(&[(0, 300), (600, 900), (1_200, 1_205)]);
-    hours.begin(at(1_500), Doing::Rest, &policy());
+    hours.begin(at(1_500), &policy());
     assert!(!hours.is_told, "545 minutes");
 }
 
@@ -127,15 +124,36 @@ fn a_clock_that_is_set_back_takes_nothing_away() {
 }
 
 #[test]
+fn by_how_much_a_clock_is_set_back_is_no_rest() {
+    let mut hours = works(&[(0, 720)], 720);
+    hours.end(at(20), &policy());
+    assert_eq!(rest_left(&hours, 720), Some(min(360)));
+    assert_eq!(rest_left(&hours, 1_079), Some(min(1)));
+    assert_eq!(hours.counted(at(720), Doing::Rest, &policy()), min(720));
+}
+
+#[test]
 fn what_was_worked_before_anybody_asked_when_counts_as_late_as_it_can_have_been() {
     let kept = serde_json::json!({ "worked_ms": 300 * MINUTE, "since": at(600) });
     let mut hours: Hours = serde_json::from_value(kept).unwrap();
-    hours.begin(at(700), Doing::Rest, &policy());
+    assert_eq!(hours.counted(at(700), Doing::Rest, &policy()), min(300));
+    assert_eq!(hours.counted(at(1_800), Doing::Rest, &policy()), min(240));
+    assert_eq!(hours.due(policy().duty_max_ms, &policy()), at(600 + 420), "if it went on");
+    let mut ended = hours.clone();
+    ended.end(at(720), &policy());
+    assert_eq!(*ended.spells, [Spell { from: at(300), until: at(720) }]);
+    hours.begin(at(700), &policy());
     assert_eq!(*hours.spells, [Spell { from: at(300), until: at(600) }]);
     let all = DriverPolicy { duty_within_ms: 0, ..policy() };
     hours.end(at(760), &all);
     assert!(hours.spells.is_empty(), "nor does anybody any more");
     assert_eq!(hours.worked_ms(at(800), Doing::Rest), 360 * MINUTE as u32);
+
+    let kept = serde_json::json!({ "worked_ms": 2_400 * MINUTE, "since": at(600) });
+    let mut hours: Hours = serde_json::from_value(kept).unwrap();
+    hours.begin(at(700), &policy());
+    let day = Spell { from: at(600) - min(DAY_MIN), until: at(600) };
+    assert_eq!(*hours.spells, [day], "and no more than a day of it");
 }
 
 /// It works for so many minutes, and then does not for so many, again and again.
@@ -155,7 +173,7 @@ proptest! {
         let mut hours = Hours::default();
         let (mut minutes, mut is_exact, mut now) = (BTreeSet::<u64>::new(), true, 0);
         for (n_work, n_rest) in days {
-            if hours.begin(at(now), Doing::Rest, &policy) {
+            if hours.begin(at(now), &policy) {
                 minutes.clear();
                 is_exact = true;
             }
@@ -193,7 +211,7 @@ proptest! {
         for (nth, moment) in moments.into_iter().enumerate() {
             let now = at(moment);
             if nth % 2 == 0 {
-                hours.begin(now, Doing::Rest, &policy);
+                hours.begin(now, &policy);
             } else {
                 hours.end(now, &policy);
             }

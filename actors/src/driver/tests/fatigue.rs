@@ -36,6 +36,16 @@ impl World {
         self.driver.driver_view(me(), 1).rest
     }
 
+    /// As it was before builds that wrote these down of its hours.
+    fn forget_of_hours(&mut self, names: &[&str]) {
+        let mut kept = serde_json::to_value(&self.driver).unwrap();
+        for name in names {
+            kept["hours"].as_object_mut().unwrap().remove(*name).unwrap();
+        }
+        self.driver = serde_json::from_value(kept).unwrap();
+        self.driver.wake(self.now);
+    }
+
     fn is_marked_tired(&self) -> bool {
         matches!(self.driver.mark(me()), Some(Mark::Driver { tired: true, .. }))
     }
@@ -117,6 +127,24 @@ fn who_works_on_to_end_what_it_has_must_rest_as_well() {
 }
 
 #[test]
+fn who_leaves_is_told_as_well_and_what_it_must_once_it_has_left() {
+    let mut world = at_work();
+    world.work(9 * HOUR);
+    let job = world.on_job(1, WorkKind::Ride);
+    assert_eq!(world.set(DutyWish::Off).unwrap(), ["draining"]);
+    assert_eq!(world.work(HOUR), ["hours_told"]);
+    let (worked_ms, left_ms) = (10 * HOUR as u32, 2 * HOUR as u32);
+    let told = Event::HoursTold { at: at_hour(10), worked_ms, left_ms };
+    assert_eq!(world.journal.last(), Some(&told));
+    let wanted = Rest { must: false, at: Some(at_hour(12)), until: None };
+    assert_eq!(world.rest(), Some(wanted));
+    assert_eq!(world.work(3 * HOUR), [""; 0]);
+    assert_eq!(world.end(job).unwrap(), ["job_ended", "went_off"]);
+    let until = Some(at_hour(13 + 6));
+    assert_eq!(world.rest(), Some(Rest { must: true, at: None, until }));
+}
+
+#[test]
 fn only_the_last_day_counts() {
     let mut world = at_work();
     let rest_five_hours = |world: &mut World| {
@@ -168,13 +196,125 @@ fn hours_outlast_restarts_and_builds_that_knew_less() {
     let mut world = at_work();
     world.work(5 * HOUR);
     world.set(DutyWish::Off).unwrap();
-    let mut kept = serde_json::to_value(&world.driver).unwrap();
-    kept["hours"].as_object_mut().unwrap().remove("spells").unwrap();
-    world.driver = serde_json::from_value(kept).unwrap();
-    world.driver.wake(world.now);
+    world.forget_of_hours(&["spells"]);
     world.pass(HOUR);
     world.go_on().unwrap();
     assert_eq!(world.work(5 * HOUR), ["hours_told"]);
+}
+
+#[test]
+fn a_rest_that_a_build_that_knew_less_left_owing_is_a_whole_one() {
+    let mut world = at_work();
+    world.work(10 * HOUR);
+    world.pass(2 * HOUR);
+    assert_eq!(world.set(DutyWish::Off).unwrap(), ["went_off"]);
+    world.forget_of_hours(&["spells", "owes_rest", "is_told"]);
+    world.pass(5 * HOUR + 50 * MINUTE);
+    assert_eq!(world.go_on(), must_rest(10 * MINUTE));
+    world.pass(10 * MINUTE);
+    assert_eq!(world.go_on().unwrap(), ["went_on"]);
+    assert_eq!(world.work(10 * HOUR), ["hours_told"], "it begins anew");
+}
+
+#[test]
+fn what_it_ends_on_a_break_is_work() {
+    let mut world = at_work();
+    let job = world.on_job(1, WorkKind::Ride);
+    assert_eq!(world.set(DutyWish::Break).unwrap(), ["break_started"]);
+    assert_eq!(world.work(10 * HOUR), ["hours_told"]);
+    let wanted = Rest { must: false, at: Some(at_hour(12)), until: None };
+    assert_eq!(world.rest(), Some(wanted));
+    assert_eq!(world.work(2 * HOUR - 1), [""; 0]);
+    assert_eq!(world.work(1), ["break_started"]);
+    let told = Event::BreakStarted { at: at_hour(12), why: Break::Fatigue };
+    assert_eq!(world.journal.last(), Some(&told));
+    assert_eq!(world.rest(), Some(Rest { must: true, at: None, until: None }));
+    assert_eq!(world.set(DutyWish::On), must_rest(6 * HOUR));
+    assert_eq!(world.work(HOUR), [""; 0], "it is told once");
+
+    assert_eq!(world.end(job).unwrap(), ["job_ended"]);
+    let until = Some(at_hour(13 + 6));
+    assert_eq!(world.rest(), Some(Rest { must: true, at: None, until }));
+    world.pass(6 * HOUR - 1);
+    assert_eq!(world.set(DutyWish::On), must_rest(1));
+    world.pass(1);
+    assert_eq!(world.set(DutyWish::On).unwrap(), ["resumed"]);
+    assert_eq!(world.rest(), None);
+}
+
+#[test]
+fn a_break_while_it_has_a_job_hides_no_hours() {
+    let mut world = at_work();
+    world.work(10 * HOUR);
+    let job = world.on_job(1, WorkKind::Ride);
+    world.set(DutyWish::Break).unwrap();
+    world.pass(2 * HOUR);
+    assert_eq!(world.end(job).unwrap(), ["job_ended"], "before anybody looked at the clock");
+    let until = Some(at_hour(12 + 6));
+    assert_eq!(world.rest(), Some(Rest { must: true, at: None, until }));
+    assert_eq!(world.set(DutyWish::On), must_rest(6 * HOUR));
+}
+
+#[test]
+fn a_job_that_a_dispatcher_gives_to_who_has_rested_is_where_it_begins_anew() {
+    let mut world = at_work();
+    world.work(10 * HOUR);
+    assert_eq!(world.work(2 * HOUR), ["break_started"]);
+    assert!(world.is_marked_tired());
+    world.pass(7 * HOUR);
+    world.hear();
+    assert!(!world.is_marked_tired(), "it has rested");
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    assert_eq!(world.force(&offer).unwrap(), ["offer_reserved", "offer_accepted"]);
+    assert_eq!(world.rest(), None);
+    let commit = Command::CommitJob { job: ride(1) };
+    world.ask(Principal::System, commit).unwrap();
+    assert_eq!(world.work(HOUR), [""; 0]);
+    assert_eq!(world.driver.worked_ms(world.now), HOUR as u32);
+    assert_eq!(world.end(ride(1)).unwrap(), ["job_ended"]);
+    assert_eq!(world.set(DutyWish::On).unwrap(), ["resumed"]);
+    assert_eq!(world.work(9 * HOUR), ["hours_told"], "the job counts");
+}
+
+#[test]
+fn a_rest_that_became_longer_is_asked_for_before_it_comes_back() {
+    let mut world = at_work();
+    world.work(10 * HOUR);
+    assert_eq!(world.work(2 * HOUR), ["break_started"]);
+    let (duty_told_ms, rest_ms) = (9 * HOUR as u32, 8 * HOUR as u32);
+    world.policy = DriverPolicy { duty_told_ms, rest_ms, ..by_day() };
+    world.pass(7 * HOUR);
+    assert_eq!(world.set(DutyWish::On), must_rest(HOUR));
+    world.pass(HOUR);
+    assert_eq!(world.set(DutyWish::On).unwrap(), ["went_off", "went_on"]);
+    assert_eq!(world.rest(), None);
+}
+
+#[test]
+fn who_is_on_duty_and_should_rest_is_sent_to_rest_at_once() {
+    let mut world = at_work();
+    world.work(HOUR);
+    let mut kept = serde_json::to_value(&world.driver).unwrap();
+    kept["hours"]["owes_rest"] = true.into();
+    world.driver = serde_json::from_value(kept).unwrap();
+    world.driver.wake(world.now);
+    assert_eq!(world.driver.deadline(), Some((START, Command::Tick {})));
+    assert_eq!(world.tick(), ["break_started"]);
+    assert_eq!(world.set(DutyWish::On), must_rest(6 * HOUR));
+    world.pass(6 * HOUR);
+    assert_eq!(world.set(DutyWish::On).unwrap(), ["resumed"]);
+}
+
+#[test]
+fn who_must_rest_claims_nothing() {
+    let mut world = at_work();
+    world.work(10 * HOUR);
+    world.pass(2 * HOUR - 1);
+    world.hear();
+    let claim = |n| Command::ClaimJob { job: ride(n), work: WorkKind::Delivery, weight_g: 0 };
+    assert_eq!(world.ask(own(), claim(1)).unwrap(), ["job_claimed"]);
+    world.pass(1);
+    assert_eq!(world.ask(own(), claim(2)), must_rest(6 * HOUR), "before it was sent to rest");
 }
 
 #[test]

@@ -343,6 +343,19 @@ test("so is what was asked of a driver", async () => {
   assert.deepEqual(expectedDriver(granted, [asked({ revoke_skill: { skill: "cold_chain", reason: "x" } })]).grants, []);
 });
 
+test("of a driver's rest nothing is said once it is over, nor off duty that it need not", async () => {
+  const { restOf } = await modules.load("/src/views/driver.tsx");
+  const resting = { must: true, until: 5000 };
+  assert.equal(restOf({ status: "offline", rest: resting }, 4999), resting);
+  assert.equal(restOf({ status: "offline", rest: resting }, 5000), null);
+  const ending = { must: true };
+  assert.equal(restOf({ status: "on_break", rest: ending }, 5000), ending, "it has a job yet");
+  const told = { must: false, at: 4000 };
+  assert.equal(restOf({ status: "available", rest: told }, 5000), told);
+  assert.equal(restOf({ status: "offline", rest: { must: false } }, 5000), null);
+  assert.equal(restOf({ status: "available" }, 5000), null);
+});
+
 test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {
   const { unresolved } = await modules.load("/src/incidents.ts");
   const { expectedIncident } = await modules.load("/src/views/incident.tsx");

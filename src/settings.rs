@@ -35,6 +35,9 @@ const SURGE_BOUNDS: &str =
     "percent_min is at least 100, percent_max at least that and at most 1000";
 /// How long drivers have to come to a shift.
 const GRACE: &str = "60 at least where shifts are demanded, or nearly everybody misses theirs";
+/// How much time on duty is too much.
+const HOURS: &str = "duty_told_ms is less than duty_max_ms, which is more than 0, and duty_within_ms \
+                     is 0, or no less than that and rest_ms";
 /// How far away drivers may be, tier by tier.
 const TIERS: &str =
     "each tier is more than 0 m and no less than the one before, and none more than 100,000";
@@ -523,7 +526,8 @@ fn read_preset(name: &str, figment: Figment) -> Result<Preset, SettingsError> {
     let tiers = preset.senseless_tiers().map(|key| (key, TIERS));
     let has_grace = preset.driver.gives_time_to_come();
     let grace = (!has_grace).then(|| ("driver.shift_grace_s".to_owned(), GRACE));
-    match tiers.or(grace) {
+    let hours = preset.driver.senseless_hours().map(|key| (format!("driver.{key}"), HOURS));
+    match tiers.or(grace).or(hours) {
         Some((key, problem)) => {
             let preset = name.to_owned();
             Err(SettingsError::SenselessPreset { preset, key, problem })

@@ -374,10 +374,11 @@ fn push_bounded(happenings: &mut VecDeque<Happening>, happening: Happening) {
 /// What words can be found in.
 fn said_of(entity: &EntityKey, mark: &Mark) -> String {
     match mark {
-        Mark::Driver { status, vehicle, doubted, .. } => {
+        Mark::Driver { status, vehicle, doubted, tired, .. } => {
             let vehicle = vehicle.map_or_else(String::new, |vehicle| format!(" {vehicle}"));
             let doubted = if *doubted { " doubted" } else { "" };
-            format!("{entity} {status}{vehicle}{doubted}")
+            let tired = if *tired { " tired" } else { "" };
+            format!("{entity} {status}{vehicle}{doubted}{tired}")
         }
         Mark::Order { kind, status, .. } => format!("{entity} {kind} {status}"),
         Mark::Rescue { issue, status, .. } => format!("{entity} {issue} {status}"),
@@ -403,7 +404,10 @@ fn rounded(mut mark: Mark) -> Mark {
 /// No mark of this kind takes more in JSON, whatever its numbers and statuses are. Checked by test.
 fn json_bytes_max(mark: &Mark) -> usize {
     match mark {
-        Mark::Driver { jobs, doubted, .. } => 168 + 56 * jobs.len() + 16 * usize::from(*doubted),
+        Mark::Driver { jobs, doubted, tired, .. } => {
+            let n_marks = usize::from(*doubted) + usize::from(*tired);
+            168 + 56 * jobs.len() + 16 * n_marks
+        }
         Mark::Order { .. } => 376,
         Mark::Rescue { .. } => 312,
     }

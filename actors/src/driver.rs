@@ -13,6 +13,7 @@
 //! it came in time, and only then is the driver on it.
 
 mod doubt;
+mod fatigue;
 mod grants;
 mod load;
 mod rota;
@@ -35,6 +36,7 @@ use crate::{
     run,
     search::{self, Brings, FLEETS},
 };
+use fatigue::Hours;
 use matching::Standing;
 use protocol::{
     DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
@@ -54,6 +56,8 @@ const ENDED_MAX: usize = 4;
 pub const GRANTS: Format = Format(8);
 /// What it takes to know that staff say when a driver is to work.
 pub const SHIFTS: Format = Format(10);
+/// What it takes to know that a driver is told that it has worked for long, and that only what was lately counts.
+pub const HOURS: Format = Format(11);
 /// How long an off-duty driver stays in memory.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -164,15 +168,6 @@ impl Record {
     }
 }
 
-/// How long a driver has worked since it last rested properly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Hours {
-    /// Up to `since`.
-    worked_ms: u32,
-    /// The driver has worked, or rested, since then.
-    since: Timestamp,
-}
-
 /// A better place to wait, and when the driver was told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Hinted {
@@ -251,10 +246,11 @@ impl Decider for Driver {
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::WentOn { at, vehicle, policy } => {
-                self.start_work(*at, policy.rest_ms);
+                let did = self.doing();
                 self.policy = *policy;
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
+                self.follow_hours(did, *at);
                 self.link = Link::Live;
                 self.n_silent = 0;
                 self.wants_offers_again();
@@ -263,31 +259,34 @@ impl Decider for Driver {
                 self.heard(*at);
             }
             Event::Resumed { at, vehicle } => {
-                if !self.is_working() {
-                    self.start_work(*at, self.policy.rest_ms);
-                }
+                let did = self.doing();
                 self.vehicle = Some(Arc::new(vehicle.clone()));
                 self.duty = Duty::On;
+                self.follow_hours(did, *at);
                 self.n_silent = 0;
                 self.wants_offers_again();
                 self.comes_to_shift(*at);
                 self.heard(*at);
             }
             Event::BreakStarted { at, why } => {
-                self.stop_work(*at);
+                let did = self.doing();
                 self.duty = Duty::Break(*why);
+                self.follow_hours(did, *at);
+                if *why == Break::Fatigue {
+                    self.hours.owe_rest();
+                }
                 self.changed_at = *at;
             }
             Event::Draining { at, why } => {
-                if !self.is_working() {
-                    self.start_work(*at, self.policy.rest_ms);
-                }
+                let did = self.doing();
                 self.duty = Duty::Draining(*why);
+                self.follow_hours(did, *at);
                 self.changed_at = *at;
             }
             Event::WentOff { at, .. } => {
-                self.stop_work(*at);
+                let did = self.doing();
                 self.duty = Duty::Off;
+                self.follow_hours(did, *at);
                 self.link = Link::Live;
                 self.soft.forget();
                 self.destination = None;
@@ -335,7 +334,7 @@ impl Decider for Driver {
             }
             Event::OfferAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
-                self.take_on([lease.into_job(*slots, *at)]);
+                self.take_on([lease.into_job(*slots, *at)], *at);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
@@ -345,7 +344,7 @@ impl Decider for Driver {
             }
             Event::RunAccepted { at, offer, slots } => {
                 let lease = self.end_lease(*offer, OfferStatus::Accepting);
-                self.take_on(lease.into_jobs(slots, *at));
+                self.take_on(lease.into_jobs(slots, *at), *at);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.record.n_accepted += 1;
@@ -355,7 +354,7 @@ impl Decider for Driver {
             }
             Event::JobClaimed { at, job, work, slots, weight_g } => {
                 let job = Job::claimed(*job, *work, *slots, *at);
-                self.take_on([Job { weight_g: *weight_g, ..job }]);
+                self.take_on([Job { weight_g: *weight_g, ..job }], *at);
                 self.soft.is_busy_from(*at);
                 self.forget_hint();
                 self.n_silent = 0;
@@ -469,6 +468,10 @@ impl Decider for Driver {
             }
             Event::UnwantedTold { at, .. } => {
                 self.is_unwanted_told = true;
+                self.changed_at = *at;
+            }
+            Event::HoursTold { at, .. } => {
+                self.hours.tell();
                 self.changed_at = *at;
             }
             Event::Messaged { at, .. } => self.changed_at = *at,
@@ -587,6 +590,7 @@ impl Decider for Driver {
             | Event::OffShiftAllowed { .. }
             | Event::OffShiftRevoked { .. }
             | Event::UnwantedTold { .. }
+            | Event::HoursTold { .. }
             | Event::Messaged { .. }
             | Event::Rated { .. } => Vec::new(),
         }
@@ -598,6 +602,7 @@ impl Decider for Driver {
         leases
             .chain(asks)
             .chain(self.silence_due())
+            .chain(self.long_due())
             .chain(self.fatigue_due())
             .chain(self.shift_over_due())
             .chain(self.no_show_due())
@@ -682,6 +687,7 @@ impl Decider for Driver {
             jobs: self.current_jobs(),
             vehicle: self.vehicle.as_ref().map(|vehicle| vehicle.kind),
             doubted: self.soft.is_doubted(self.known_at()),
+            tired: self.is_tired() && !self.has_rested(),
         })
     }
 
@@ -760,6 +766,14 @@ impl Decider for Driver {
         };
         if came_with_runs {
             return run::KNOWN;
+        }
+        let came_with_hours = if let Event::WentOn { policy, .. } = event {
+            policy.duty_told_ms > 0 || policy.duty_within_ms > 0
+        } else {
+            matches!(event, Event::HoursTold { .. })
+        };
+        if came_with_hours {
+            return HOURS;
         }
         let came_with_shifts = if let Event::WentOn { policy, .. } = event {
             policy.shifts != Shifts::Off
@@ -887,6 +901,7 @@ impl Driver {
             shift: self.shift(self.known_at()),
             n_shift_no_shows: self.rota.as_ref().map_or(0, |it| it.n_no_shows()),
             doubted: self.soft.is_doubted(self.known_at()),
+            rest: self.rest(),
         }
     }
 
@@ -928,11 +943,17 @@ impl Driver {
         capacity_g.saturating_sub(self.load_beside_g(run))
     }
 
-    /// Most have one job; a `Vec` would make room for four.
-    fn take_on(&mut self, jobs: impl IntoIterator<Item = Job, IntoIter: ExactSizeIterator>) {
+    /// Most have one job; a `Vec` would make room for four. Whoever was on a break works from now on.
+    fn take_on(
+        &mut self,
+        jobs: impl IntoIterator<Item = Job, IntoIter: ExactSizeIterator>,
+        at: Timestamp,
+    ) {
+        let did = self.doing();
         let jobs = jobs.into_iter();
         self.jobs.reserve_exact(jobs.len());
         self.jobs.extend(jobs);
+        self.follow_hours(did, at);
     }
 
     /// The run it is on; one that is still deciding is not told of.
@@ -980,34 +1001,6 @@ impl Driver {
         self.jobs.iter().filter(|job| job.is_current()).map(|job| job.id).collect()
     }
 
-    /// Does it work, so that the fatigue clock runs?
-    fn is_working(&self) -> bool {
-        matches!(self.duty, Duty::On | Duty::Draining(_))
-    }
-
-    fn start_work(&mut self, at: Timestamp, rest_ms: u32) {
-        let rested = at.since(self.hours.since);
-        if rested >= ms(rest_ms) {
-            self.hours.worked_ms = 0;
-            self.soft.is_rested();
-        }
-        self.hours.since = at;
-        self.changed_at = at;
-    }
-
-    fn stop_work(&mut self, at: Timestamp) {
-        if self.is_working() {
-            self.hours = Hours { worked_ms: self.worked_ms(at), since: at };
-        }
-    }
-
-    /// How long it has worked by `now` since its last proper rest.
-    fn worked_ms(&self, now: Timestamp) -> u32 {
-        let running = if self.is_working() { now.since(self.hours.since) } else { Duration::ZERO };
-        let running = u32::try_from(running.as_millis()).unwrap_or(u32::MAX);
-        self.hours.worked_ms.saturating_add(running)
-    }
-
     /// What speaks for it or against it, where several would do.
     fn standing(&self, now: Timestamp, heading_deg: Option<u16>) -> Standing {
         let worked_ms = u64::from(self.worked_ms(now));
@@ -1020,12 +1013,6 @@ impl Driver {
             until: self.fatigue_due(),
             asked_until: self.shift_over_due(),
         }
-    }
-
-    /// When it must rest.
-    fn fatigue_due(&self) -> Option<Timestamp> {
-        let left = self.policy.duty_max_ms.saturating_sub(self.hours.worked_ms);
-        (self.duty == Duty::On).then(|| self.hours.since + ms(left))
     }
 
     /// When its silence next has consequences.

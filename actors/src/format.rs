@@ -32,9 +32,9 @@ impl Format {
     /// What every build can read.
     pub const FIRST: Self = Self(1);
     /// The newest that this build reads…
-    pub const READS: Self = if cfg!(feature = "next") { Self(11) } else { Self(10) };
+    pub const READS: Self = if cfg!(feature = "next") { Self(12) } else { Self(11) };
     /// …and the newest that it writes, once everyone can read it.
-    pub const WRITES: Self = if cfg!(feature = "next") { Self(11) } else { Self(10) };
+    pub const WRITES: Self = if cfg!(feature = "next") { Self(12) } else { Self(11) };
     /// What it takes to know that a commit's answer may stand with its last event.
     pub const ANSWERS: Self = Self(6);
 }

@@ -275,7 +275,7 @@ pub struct DriverPolicy {
     pub silent_expiries_max: u8,
     /// Most time on duty before a forced rest.
     pub duty_max_ms: u32,
-    /// How long that rest is.
+    /// How long that rest is: without a gap, and then what was before is forgotten.
     pub rest_ms: u32,
     /// Faster than this between two positions is a jump, in metres per second; 0 for any speed.
     pub speed_max_mps: f32,
@@ -303,6 +303,12 @@ pub struct DriverPolicy {
     /// How long after the start of a shift a driver may come who does not miss it, in seconds. What holds is said with each shift.
     #[serde(skip_serializing_if = "is_usual_grace")]
     pub shift_grace_s: u16,
+    /// After how much time on duty a driver is told that it has worked for long; 0 for never. Needs format 11.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub duty_told_ms: u32,
+    /// Within how long until now time on duty counts; 0: all since its last rest. Needs format 11.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub duty_within_ms: u32,
 }
 
 /// Who may be on duty, as far as [shifts](protocol::view::Shift) go.
@@ -349,6 +355,26 @@ impl DriverPolicy {
     pub fn gives_time_to_come(&self) -> bool {
         self.shifts == Shifts::Off || self.shift_grace_s >= SHIFT_GRACE_MIN_S
     }
+
+    /// Which of its limits of time on duty makes no sense beside the others, if one does not.
+    pub fn senseless_hours(&self) -> Option<&'static str> {
+        let within_ms = self.duty_within_ms;
+        if self.duty_max_ms == 0 {
+            return Some("duty_max_ms");
+        }
+        if self.duty_told_ms >= self.duty_max_ms {
+            return Some("duty_told_ms");
+        }
+        let is_too_short = within_ms < self.duty_max_ms || within_ms < self.rest_ms;
+        (within_ms > 0 && is_too_short).then_some("duty_within_ms")
+    }
+
+    /// Does time on duty under that policy differ from time under this one in what is said as it begins: whose skills count,
+    /// who must be in a shift, and which hours count?
+    pub fn begins_otherwise(&self, other: &Self) -> bool {
+        let said = |it: &Self| (it.self_declared, it.shifts, it.duty_told_ms, it.duty_within_ms);
+        said(self) != said(other)
+    }
 }
 
 impl Default for DriverPolicy {
@@ -373,6 +399,8 @@ impl Default for DriverPolicy {
             unwanted_told: UNWANTED_TOLD,
             shifts: Shifts::Off,
             shift_grace_s: SHIFT_GRACE_S,
+            duty_told_ms: 0,
+            duty_within_ms: 0,
         }
     }
 }

@@ -80,6 +80,12 @@ pub enum Refusal {
     /// The driver a dispatcher chose cannot be given the job, because of all of this.
     #[error("not eligible: {}", listed(.0))]
     Unfit(Vec<WhyNot>),
+    /// The driver has worked as long as it may. Needs format 11.
+    #[error("not eligible: must rest for {} s more", remaining_ms.div_ceil(1_000))]
+    MustRest {
+        /// How long still.
+        remaining_ms: u64,
+    },
     /// A value makes no sense here.
     #[error("{field}: {problem}")]
     Invalid {
@@ -146,7 +152,7 @@ impl Refusal {
             Self::TooLate(_) => Code::TooLate,
             Self::WrongCode => Code::WrongCode,
             Self::ProofMissing(_) => Code::ProofMissing,
-            Self::NotEligible(_) | Self::Unfit(_) => Code::NotEligible,
+            Self::NotEligible(_) | Self::Unfit(_) | Self::MustRest { .. } => Code::NotEligible,
             Self::Invalid { .. } => Code::Invalid,
             Self::OutOfArea => Code::OutOfArea,
             Self::ZonePaused(_) => Code::ZonePaused,
@@ -166,6 +172,10 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::IllegalTransition { allowed, .. } => refused.allowed = allowed,
             Refusal::Unfit(why) => refused.why = why,
+            Refusal::MustRest { remaining_ms } => {
+                refused.why = vec![WhyNot::Hours];
+                refused.retry_after_ms = Some(remaining_ms);
+            }
             Refusal::ZonePaused(pause) => refused.zone = Some(pause),
             Refusal::Busy { retry_after_ms } => refused.retry_after_ms = Some(retry_after_ms),
             Refusal::TooEarly { remaining_ms, .. } => {
@@ -221,5 +231,13 @@ mod tests {
         };
         assert_eq!(of(0), ("too early: the wait".to_owned(), None));
         assert_eq!(of(1_200), ("too early by 2 s: the wait".to_owned(), Some(1_200)));
+    }
+
+    #[test]
+    fn whoever_must_rest_is_told_why_it_may_not_work_and_for_how_long() {
+        let refused = Refused::from(Refusal::MustRest { remaining_ms: 1_200 });
+        assert_eq!((refused.code, refused.why), (Code::NotEligible, vec![WhyNot::Hours]));
+        assert_eq!(refused.message, "not eligible: must rest for 2 s more");
+        assert_eq!(refused.retry_after_ms, Some(1_200));
     }
 }

@@ -22,7 +22,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const BLOCKED_MAX: usize = 64;
 /// What it takes to know that jobs are counted.
 #[cfg(feature = "next")]
-const COUNTED: Format = Format(11);
+const COUNTED: Format = Format(12);
 
 /// What can be asked of a rider. Jobs say when they begin and end; whom it is kept apart from is for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]

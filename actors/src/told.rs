@@ -2,7 +2,7 @@
 
 use crate::{
     commit::UnreadableEvent,
-    driver::{self, Leave},
+    driver::{self, Break, Leave},
     format,
     journal::Recorded,
     order,
@@ -309,8 +309,8 @@ impl Shift {
         use driver::Event as E;
         match event {
             E::WentOn { .. } | E::Resumed { .. } => {
-                for why in [WhyNot::OffDuty, WhyNot::OnBreak, WhyNot::Leaving, WhyNot::OutsideShift]
-                {
+                use WhyNot::{Hours, Leaving, OffDuty, OnBreak, OutsideShift};
+                for why in [OffDuty, OnBreak, Leaving, OutsideShift, Hours] {
                     self.ends(why, at);
                 }
             }
@@ -321,7 +321,13 @@ impl Shift {
                 }
                 self.begins(WhyNot::OffDuty, at);
             }
-            E::BreakStarted { .. } => self.begins(WhyNot::OnBreak, at),
+            E::BreakStarted { why, .. } => {
+                self.begins(WhyNot::OnBreak, at);
+                // Until it works again, as it may once it has rested.
+                if *why == Break::Fatigue {
+                    self.begins(WhyNot::Hours, at);
+                }
+            }
             E::Draining { why, .. } => {
                 self.leaves_as(*why, at);
                 self.ends(WhyNot::OnBreak, at);
@@ -383,6 +389,7 @@ impl Shift {
             | E::OffShiftAllowed { .. }
             | E::OffShiftRevoked { .. }
             | E::UnwantedTold { .. }
+            | E::HoursTold { .. }
             | E::Messaged { .. }
             | E::Rated { .. } => {}
         }

@@ -18,6 +18,8 @@ export interface DriverMark {
   vehicle: string | null;
   /** Has its device said too often of late that it is where it cannot be? */
   isDoubted: boolean;
+  /** Has it worked for long, or as long as it may? */
+  isTired: boolean;
 }
 
 export interface JobMark {
@@ -192,8 +194,8 @@ export function wireJob(id: string): JobId {
 /** A mark as this console knows it; null if it is of a newer node. */
 export function markOf(tagged: WireMark): Mark | null {
   if ("driver" in tagged) {
-    const { id, at, status, jobs, vehicle, doubted = false } = tagged.driver;
-    return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null, isDoubted: doubted };
+    const { id, at, status, jobs, vehicle, doubted = false, tired = false } = tagged.driver;
+    return { kind: "driver", id, at, status, jobs: jobs.map(jobId), vehicle: vehicle ?? null, isDoubted: doubted, isTired: tired };
   }
   if ("order" in tagged) {
     const { id, kind, status, pickup, dropoff, driver } = tagged.order;

@@ -62,6 +62,13 @@ test("a driver whose device is not believed is marked, and no other", () => {
   assert.deepEqual(["driver-1", "driver-2"].map((id) => board.driver(id).isDoubted), [false, true]);
 });
 
+test("a driver that has worked for long is marked, and no other", () => {
+  const board = known();
+  const [{ driver: it }] = [driver("driver-2")];
+  board.apply(frame(8, [{ driver: { ...it, tired: true } }]));
+  assert.deepEqual(["driver-1", "driver-2"].map((id) => board.driver(id).isTired), [false, true]);
+});
+
 test("a diff changes and removes", () => {
   const board = known();
   board.apply(frame(8, [driver("driver-2", "busy")], { gone: ["driver-1"] }));
@@ -334,6 +341,19 @@ test("so is what was asked of a driver", async () => {
   const granted = expectedDriver({ ...view, ungranted: ["cold_chain", "permit.x"] }, [asked({ grant_skill: { skill: "cold_chain", reason: "x" } })]);
   assert.deepEqual([granted.grants, granted.ungranted], [[{ skill: "cold_chain", until: null }], ["permit.x"]]);
   assert.deepEqual(expectedDriver(granted, [asked({ revoke_skill: { skill: "cold_chain", reason: "x" } })]).grants, []);
+});
+
+test("of a driver's rest nothing is said once it is over, nor off duty that it need not", async () => {
+  const { restOf } = await modules.load("/src/views/driver.tsx");
+  const resting = { must: true, until: 5000 };
+  assert.equal(restOf({ status: "offline", rest: resting }, 4999), resting);
+  assert.equal(restOf({ status: "offline", rest: resting }, 5000), null);
+  const ending = { must: true };
+  assert.equal(restOf({ status: "on_break", rest: ending }, 5000), ending, "it has a job yet");
+  const told = { must: false, at: 4000 };
+  assert.equal(restOf({ status: "available", rest: told }, 5000), told);
+  assert.equal(restOf({ status: "offline", rest: { must: false } }, 5000), null);
+  assert.equal(restOf({ status: "available" }, 5000), null);
 });
 
 test("of incidents those that call come first, as they are known last, and what was asked is shown as if it were so", async () => {
@@ -628,7 +648,7 @@ test("what is expected is said in minutes, with how sure that is, and less as ti
 
 test("what the node names is said in words, what ends a job by its status, and what nobody knows as the node says it", async () => {
   const { because, happened, word } = await modules.load("/src/words.ts");
-  assert.equal(word("why", "hours"), "would work for too long");
+  assert.equal(word("why", "hours"), "would work for too long, or has");
   assert.equal(word("skill", "certificate.child_seat"), "Certificate.child seat");
   assert.equal(happened("search_paused"), "Waits: its zone is paused");
   assert.equal(happened("cancelled_by_rider"), "Cancelled by rider");

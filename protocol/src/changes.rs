@@ -13,7 +13,7 @@ use crate::{
     frame::{ServerFrame, Topic},
     view::{
         DriverView, Etas, Grant, Hint, HubStay, Offer, OfferView, OrderView, Position, Queued,
-        Rates, RescueView, RiderView, RunOrder, RunStop, RunView, Shift, ZonePause,
+        Rates, RescueView, Rest, RiderView, RunOrder, RunStop, RunView, Shift, ZonePause,
     },
     work::{Alternative, Issue, Needs, OfferPolicy, OrderKind, Priority, Vehicle},
 };
@@ -183,6 +183,7 @@ changes! {
         shift: [Option<Shift>],
         n_shift_no_shows: [u32],
         doubted: [bool],
+        rest: [Option<Rest>],
     }
 }
 

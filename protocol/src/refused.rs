@@ -42,7 +42,7 @@ pub enum Code {
     WrongCode,
     /// A required proof is missing.
     ProofMissing,
-    /// The driver may not work, or not on this; `why` says why, where a dispatcher chose it, or it is in no shift.
+    /// The driver may not work, or not on this; `why` says why, where a dispatcher chose it, it is in no shift, or must rest.
     NotEligible,
     /// Nobody serves this place.
     OutOfArea,
@@ -80,11 +80,13 @@ pub struct Refused {
     /// For `illegal_transition`: the commands that would not have been refused for that reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<String>,
-    /// For `busy`, `rate_limited`, `unavailable`, and `zone_paused` where the end is known: how long to wait, in milliseconds.
+    /// For `busy`, `rate_limited`, `unavailable`, `zone_paused` where the end is known, and `not_eligible` for who must rest:
+    /// how long to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
-    /// or cannot be, overruled. Where a driver wants to work while it is in no shift: `outside_shift`.
+    /// or cannot be, overruled. Where a driver wants to work while it is in no shift: `outside_shift`;
+    /// while it must rest: `hours`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<WhyNot>,
     /// For `zone_paused`: the zone, why, and until when.

@@ -84,7 +84,7 @@ pub enum WhyNot {
     Gender,
     /// The job begins or ends where it has no permit to drive.
     Permit,
-    /// It would have worked for longer than it may before the job is done.
+    /// It would have worked for longer than it may before the job is done, or has already, and must rest.
     Hours,
     /// What it must carry has to be pushed up a ramp, and it has neither that nor a lift gate.
     Ramp,

@@ -344,6 +344,23 @@ pub struct DriverView {
     /// Has its device said too often of late that it is where it cannot be? Shown to staff only.
     #[serde(default, skip_serializing_if = "is_false")]
     pub doubted: bool,
+    /// When it must rest, or until when, once it has worked for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+}
+
+/// What is said of a driver's rest once it has worked for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Rest {
+    /// Has it worked as long as it may? It takes nothing new then, and may not work again before it has rested.
+    pub must: bool,
+    /// When it must, if it works on until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// Until when it must; absent while it ends what it has. Once that is past it has rested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -763,6 +780,9 @@ pub enum Mark {
         /** Has its device said too often of late that it is where it cannot be? */
         #[serde(default, skip_serializing_if = "is_false")]
         doubted: bool,
+        /** Has it worked for long, or as long as it may? */
+        #[serde(default, skip_serializing_if = "is_false")]
+        tired: bool,
     },
     /// An order.
     Order {

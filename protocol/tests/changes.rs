@@ -10,7 +10,7 @@ use protocol::{
     frame::{ServerFrame, Topic},
     view::{
         DriverView, Eta, Etas, Grant, HubStay, Offer, OfferView, OrderView, Position, Queued,
-        Rates, RescueView, RiderView, RunOrder, RunStop, RunView, Shift, StopKind, WorkKind,
+        Rates, RescueView, Rest, RiderView, RunOrder, RunStop, RunView, Shift, StopKind, WorkKind,
     },
     work::{Issue, Needs, OfferPolicy, OrderKind, Vehicle, VehicleKind},
 };
@@ -189,6 +189,11 @@ fn driver_view(d: Dice) -> ServerFrame {
         n_shift_no_shows: u32::from(d[13]) + 1,
         // Left out of a view and said of a change as well: by itself, below.
         doubted: true,
+        rest: Some(Rest {
+            must: d[14] % 2 == 1,
+            at: maybe(d[14], time),
+            until: maybe(d[15], time),
+        }),
     }
     .into()
 }

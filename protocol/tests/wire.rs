@@ -386,6 +386,7 @@ fn driver_view() -> DriverView {
         shift: Some(Shift { start: NOON, end: Timestamp(NOON.0 + 14_400_000), zone: None }),
         n_shift_no_shows: 1,
         doubted: false,
+        rest: None,
     }
 }
 
@@ -469,6 +470,7 @@ fn board() -> Board {
         jobs: Vec::new(),
         vehicle: None,
         doubted: false,
+        tired: false,
     };
     let order = Mark::Order {
         id: order(),

@@ -6,7 +6,7 @@ use super::{allowed, price::Prices, why, zones};
 use crate::{auth::scope::Asker, settings::Area};
 use actors::{
     Decider, EntityKey, Kind, Tell, Version,
-    driver::{self, Driver, Leave},
+    driver::{self, Break, Driver, Leave},
     incident::{self, Incident, Opening},
     listing::RegionId,
     order::{self, Order, Placement},
@@ -1125,6 +1125,9 @@ impl Shown for Driver {
         } else if let Some((text, at)) = of_shifts(event) {
             let (text, by) = (text.to_owned(), Principal::System);
             news.messages.push(Message { job: None, text, by, at, in_a_row: None });
+        } else if let Some((text, at)) = of_hours(event) {
+            let by = Principal::System;
+            news.messages.push(Message { job: None, text, by, at, in_a_row: None });
         }
     }
 }
@@ -1137,6 +1140,23 @@ fn of_shifts(event: &driver::Event) -> Option<(&'static str, Timestamp)> {
         Some(("Your shift is over: what you have is your last.", *at))
     } else if let driver::Event::WentOff { at, why: Leave::ShiftOver } = event {
         Some(("Your shift is over: you are off duty.", *at))
+    } else {
+        None
+    }
+}
+
+/// What a driver is told that its hours make of it, and when they did.
+fn of_hours(event: &driver::Event) -> Option<(String, Timestamp)> {
+    let span = |ms: u32| {
+        let min = ms / 60_000;
+        format!("{} h {} min", min / 60, min % 60)
+    };
+    if let driver::Event::HoursTold { at, worked_ms, left_ms } = event {
+        let (worked, left) = (span(*worked_ms), span(*left_ms));
+        Some((format!("You have worked for {worked}. Take a break: in {left} you must."), *at))
+    } else if let driver::Event::BreakStarted { at, why: Break::Fatigue } = event {
+        let text = "You have worked as long as you may: what you have is your last, and then you must rest.";
+        Some((text.to_owned(), *at))
     } else {
         None
     }

@@ -184,6 +184,33 @@ fn where_shifts_are_demanded_there_is_time_to_come_to_them() {
 }
 
 #[test]
+fn a_driver_is_told_before_it_must_rest_and_what_counts_is_no_less_than_it_may_work() {
+    for (name, text) in PRESETS {
+        let read = |limit: &str, ms: u32| {
+            let nth = text.find(&format!("\n{limit} = ")).unwrap() + 1;
+            let (before, after) = text.split_at(nth);
+            let rest = after.split_once('\n').unwrap().1;
+            let text = format!("{before}{limit} = {ms}\n{rest}");
+            read_preset("own", Figment::from(Toml::string(&text)))
+                .map_err(|error| error.to_string())
+        };
+        let hour = 3_600_000;
+        let (told, max) = ("duty_told_ms", "duty_max_ms");
+        for (limit, ms, key) in [
+            (told, 12 * hour, told),
+            (max, 10 * hour, told),
+            (max, 0, max),
+            ("duty_within_ms", 12 * hour - 1, "duty_within_ms"),
+            ("rest_ms", 25 * hour, "duty_within_ms"),
+        ] {
+            let error = read(limit, ms).unwrap_err();
+            assert!(error.contains(&format!("preset own: driver.{key}: ")), "{name}: {error}");
+        }
+        assert!(read(told, 0).is_ok() && read("duty_within_ms", 0).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn between_what_multipliers_lie_is_the_brands_choice_and_the_nodes_where_it_makes_none() {
     let bounds = |name: &str, node: &str| {
         let surge = with(&format!("[preset]\nname = \"{name}\"\n{node}")).unwrap().regions();

@@ -90,7 +90,7 @@ async fn a_new_format_is_written_once_every_node_reads_it_and_older_builds_refus
 
     // One of each: what both can read is written, wherever it is asked for.
     let second = replace(&fleet, second, "second", &first).await;
-    seen(&second, writes(10)).await;
+    seen(&second, writes(11)).await;
     for n in 2..=9 {
         let node = if n % 2 == 0 { &first } else { &second };
         place_ride(&mut Client::connect(node, rider(n)).await).await;
@@ -101,8 +101,8 @@ async fn a_new_format_is_written_once_every_node_reads_it_and_older_builds_refus
 
     // The last old one goes: now, and only now, the new format is written.
     let first = replace(&fleet, first, "first", &second).await;
-    seen(&first, writes(11)).await;
-    seen(&second, writes(11)).await;
+    seen(&first, writes(12)).await;
+    seen(&second, writes(12)).await;
     let mut late = Client::connect(&first, rider(20)).await;
     let new_order = place_ride(&mut late).await;
     let (_, opened) = fleet.history_of(&fleet.new, rider(20), 1).await;
@@ -120,9 +120,9 @@ async fn a_new_format_is_written_once_every_node_reads_it_and_older_builds_refus
 
     // An old build neither shows half of what it does not know, nor takes part any more.
     let refused = fleet.history(&fleet.old, rider(20)).unwrap_err();
-    assert!(refused.contains("needs a build that reads format 11"), "{refused}");
+    assert!(refused.contains("needs a build that reads format 12"), "{refused}");
     let started = fleet.run(&fleet.old, &["serve"]);
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
-    assert!(!started.status.success() && said.contains("writes format 11"), "{said}");
+    assert!(!started.status.success() && said.contains("writes format 12"), "{said}");
     seen(&first, is_shared_by(2)).await;
 }

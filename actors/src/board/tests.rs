@@ -16,6 +16,7 @@ fn driver(n: u64, status: DriverStatus) -> Published {
         jobs: Vec::new(),
         vehicle: None,
         doubted: false,
+        tired: false,
     };
     published(DriverId::nth(n).into(), mark, vec![])
 }
@@ -200,7 +201,8 @@ fn a_city_of_ten_thousand_is_told_in_frames_that_fit() {
         let jobs = (0..n % 4).map(|job| JobId::Rescue(RescueId::nth(job))).collect();
         let id = DriverId::nth(n);
         let (status, vehicle) = (DriverStatus::Unreachable, Some(VehicleKind::TowTruck));
-        let mark = Mark::Driver { id, at, status, jobs, vehicle, doubted: true };
+        let (doubted, tired) = (true, true);
+        let mark = Mark::Driver { id, at, status, jobs, vehicle, doubted, tired };
         board.hear(published(id.into(), mark, vec!["duty_began"]));
         let id = OrderId::nth(n);
         let mark = Mark::Order {

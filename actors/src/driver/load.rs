@@ -362,16 +362,15 @@ impl Driver {
     pub(super) fn end_job(&mut self, id: JobId, at: Timestamp) -> Option<OfferId> {
         let index =
             self.jobs.iter().position(|job| job.id == id).expect("events name jobs the driver has");
+        let did = self.doing();
         let job = self.jobs.remove(index);
         self.changed_at = at;
         if self.jobs.is_empty() {
             self.soft.is_idle_from(at);
             self.idle_since = at;
-            // A rest begins when the work is done, not when it should have been.
-            if !self.is_working() {
-                self.hours.since = at;
-            }
         }
+        // On a break a rest begins when the last job ends.
+        self.follow_hours(did, at);
         job.offer
     }
 }

@@ -1,11 +1,11 @@
 //! What a driver may do, and what follows.
 
 use super::{
-    Break, Command, Driver, Duty, Event, GRANTS, Job, Lease, Leave, Link, Phase, SHIFTS, Wants,
-    grants, ms, rota,
+    Break, Command, Driver, Duty, Event, GRANTS, HOURS, Job, Lease, Leave, Link, Phase, SHIFTS,
+    Wants, grants, ms, rota,
 };
 use crate::{
-    Context, Decider, Refusal,
+    Context, Decider, Format, Refusal,
     policy::{DriverPolicy, Shifts},
     reason,
     search::FLEETS,
@@ -87,7 +87,8 @@ pub(super) fn decide(
     if !matches!(command, Command::Tick {}) && !allowed(driver.duty).contains(&name) {
         return Err(illegal(driver.duty));
     }
-    let mut draft = Draft { driver: driver.clone(), events: Vec::new(), now: context.now };
+    let Context { now, writes, .. } = *context;
+    let mut draft = Draft { driver: driver.clone(), events: Vec::new(), now, writes };
     match command {
         Command::SetDuty { duty, vehicle, policy } => {
             // A shift that not every node can read begins without hints.
@@ -98,10 +99,22 @@ pub(super) fn decide(
                 (context.writes >= GRANTS).then(|| policy.self_declared.unwrap_or(false));
             // Nor does anybody need a shift whom nobody can give one.
             let shifts = if context.writes >= SHIFTS { policy.shifts } else { Shifts::Off };
+            // Nor is anybody told of hours that nobody knows to count.
+            let (duty_told_ms, duty_within_ms) = match context.writes >= HOURS {
+                true => (policy.duty_told_ms, policy.duty_within_ms),
+                false => (0, 0),
+            };
             // Each shift has its own.
             let shift_grace_s = DriverPolicy::default().shift_grace_s;
-            let policy =
-                DriverPolicy { hints_every_ms, self_declared, shifts, shift_grace_s, ..*policy };
+            let policy = DriverPolicy {
+                hints_every_ms,
+                self_declared,
+                shifts,
+                shift_grace_s,
+                duty_told_ms,
+                duty_within_ms,
+                ..*policy
+            };
             draft.set_duty(*duty, vehicle.as_ref(), &policy, context.by)?;
         }
         Command::ReserveOffer { offer, consent, force, weights_g, wants } => {
@@ -206,6 +219,8 @@ struct Draft {
     driver: Driver,
     events: Vec<Event>,
     now: Timestamp,
+    /// What every node can read.
+    writes: Format,
 }
 
 impl Draft {
@@ -252,14 +267,13 @@ impl Draft {
         let vehicle = wanted.clone();
         match driver.duty {
             Duty::On if !is_other => {}
-            // Whose skills count, and who must be in a shift, is said as its time on duty begins.
+            // Whose skills count, who must be in a shift, and which hours count, is said as its time on duty begins.
             Duty::On | Duty::Break(_) | Duty::Draining(_)
                 if driver.jobs.is_empty()
                     && driver.leases.is_empty()
-                    && (driver.policy.self_declared != policy.self_declared
-                        || driver.policy.shifts != policy.shifts) =>
+                    && driver.policy.begins_otherwise(policy) =>
             {
-                self.require_rest(&driver.policy)?;
+                self.require_rest(policy)?;
                 self.require_shift(policy)?;
                 self.add(Event::WentOff { at: self.now, why: Leave::Wanted });
                 self.add(Event::WentOn { at: self.now, vehicle, policy: *policy });
@@ -282,19 +296,12 @@ impl Draft {
 
     /// Has the driver rested, if it must?
     fn require_rest(&self, policy: &DriverPolicy) -> Result<(), Refusal> {
-        if self.driver.worked_ms(self.now) < policy.duty_max_ms {
-            return Ok(());
-        }
-        let rested = match self.driver.duty {
-            Duty::Off | Duty::Break(_) if self.driver.jobs.is_empty() => {
-                self.now.since(self.driver.hours.since)
-            }
-            Duty::Off | Duty::Break(_) | Duty::On | Duty::Draining(_) => Default::default(),
-        };
-        match ms(policy.rest_ms).saturating_sub(rested).as_millis() as u64 {
-            0 => Ok(()),
-            remaining_ms => Err(Refusal::TooEarly { what: "rest".to_owned(), remaining_ms }),
-        }
+        let Some(left) = self.driver.rest_left(policy, self.now) else { return Ok(()) };
+        let remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        Err(match self.writes >= HOURS {
+            true => Refusal::MustRest { remaining_ms },
+            false => Refusal::TooEarly { what: "rest".to_owned(), remaining_ms },
+        })
     }
 
     /// Is the driver in a shift, or may it work without, if it must be?
@@ -381,7 +388,9 @@ impl Draft {
         }
         let is_outside = driver.is_outside_shift(&driver.policy, self.now);
         let outside = is_outside.then_some(WhyNot::OutsideShift);
-        let unfit = driver.unfit_for_wants(offer, wants, self.now).into_iter().chain(outside);
+        let tired = driver.rest_left(&driver.policy, self.now).map(|_| WhyNot::Hours);
+        let unfit = driver.unfit_for_wants(offer, wants, self.now);
+        let unfit = unfit.into_iter().chain(outside).chain(tired);
         // What may not be overruled, is not: it may have come since the dispatcher looked.
         let unfit: Vec<_> = unfit.filter(|why| !(force && why.may_be_overruled())).collect();
         if !unfit.is_empty() {
@@ -521,6 +530,7 @@ impl Draft {
             return Err(not_eligible(why));
         }
         self.require_shift(&self.driver.policy)?;
+        self.require_rest(&self.driver.policy)?;
         if self.driver.leases.iter().any(|lease| lease.is_promised) {
             return Err(not_eligible("is changing jobs"));
         }
@@ -837,6 +847,7 @@ impl Draft {
         self.notice_silence();
         self.expire_leases();
         self.rest_if_tired();
+        self.tell_hours();
         self.leave_after_shift();
         self.count_no_shows();
         self.ask_again();
@@ -893,6 +904,16 @@ impl Draft {
         if self.driver.fatigue_due().is_some_and(|due| self.now >= due) {
             self.answer_no(Principal::System, "must rest");
             self.add(Event::BreakStarted { at: self.now, why: Break::Fatigue });
+        }
+    }
+
+    /// Once, until it has rested properly, or has worked less of late. Who has just begun to rest needs no telling.
+    fn tell_hours(&mut self) {
+        if self.driver.long_due().is_some_and(|due| self.now >= due) {
+            let in_ms = |it: Duration| u32::try_from(it.as_millis()).unwrap_or(u32::MAX);
+            let worked_ms = in_ms(self.driver.counted(self.now));
+            let left_ms = self.driver.hours_due().map_or(0, |due| in_ms(due.since(self.now)));
+            self.add(Event::HoursTold { at: self.now, worked_ms, left_ms });
         }
     }
 

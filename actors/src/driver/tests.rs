@@ -13,6 +13,7 @@ use protocol::{
 use std::collections::BTreeSet;
 use strum::VariantNames;
 
+mod fatigue;
 mod rota;
 mod vouched;
 
@@ -924,18 +925,18 @@ fn an_offer_that_comes_too_late_is_not_laid_before_the_driver() {
 }
 
 #[test]
-fn finishing_what_one_has_is_work_even_after_a_break() {
+fn finishing_what_one_has_is_work_on_a_break_and_after_it() {
     let mut world = World::on_duty();
     let job = world.on_job(1, WorkKind::Ride);
     world.set(DutyWish::Break).unwrap();
     world.pass(3 * HOUR);
     world.hear();
     assert_eq!(world.set(DutyWish::Off).unwrap(), ["draining"]);
-    world.pass(10 * HOUR);
-    assert_eq!(world.driver.worked_ms(world.now), 10 * HOUR as u32, "the break does not count");
+    world.pass(7 * HOUR);
+    assert_eq!(world.driver.worked_ms(world.now), 10 * HOUR as u32, "and so it was on the break");
     world.pass(2 * HOUR);
     world.end(job).unwrap();
-    assert!(matches!(world.go_on(), Err(Refusal::TooEarly { .. })));
+    assert!(matches!(world.go_on(), Err(Refusal::MustRest { .. })));
 }
 
 #[test]
@@ -984,11 +985,11 @@ fn after_twelve_hours_a_driver_must_rest_for_six() {
     let offer = world.offer(0, ride(1), WorkKind::Ride);
     assert!(world.reserve(&offer).is_err());
     world.pass(5 * HOUR);
-    let too_early = Refusal::TooEarly { what: "rest".to_owned(), remaining_ms: HOUR };
-    assert_eq!(world.set(DutyWish::On), Err(too_early.clone()));
+    let must_rest = Refusal::MustRest { remaining_ms: HOUR };
+    assert_eq!(world.set(DutyWish::On), Err(must_rest.clone()));
     world.hear();
     world.set(DutyWish::Off).unwrap();
-    assert_eq!(world.go_on(), Err(too_early), "going home does not shorten the rest");
+    assert_eq!(world.go_on(), Err(must_rest), "going home does not shorten the rest");
     world.pass(HOUR);
     assert_eq!(world.go_on().unwrap(), ["went_on"]);
     assert_eq!(world.tick(), [""; 0]);
@@ -1004,7 +1005,7 @@ fn a_rest_begins_when_the_last_job_ends() {
     world.pass(2 * HOUR);
     world.end(job).unwrap();
     world.pass(5 * HOUR);
-    assert!(matches!(world.set(DutyWish::On), Err(Refusal::TooEarly { .. })));
+    assert!(matches!(world.set(DutyWish::On), Err(Refusal::MustRest { .. })));
 }
 
 #[test]
@@ -1640,6 +1641,8 @@ fn a_journal_of_version_1_still_replays() {
 #[derive(Debug, Clone)]
 enum Step {
     Pass(u64),
+    /// The preset changes: whether only the last hour counts, and for how many minutes it must rest.
+    Preset(bool, u32),
     Ask(Principal, Box<Ask>),
     Hear,
     At(f64),
@@ -1737,6 +1740,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..40_000_u64).prop_map(Step::Pass),
         1 => (0..HOUR).prop_map(Step::Pass),
+        1 => (any::<bool>(), 20..60_u32).prop_map(|(is_hour, min)| Step::Preset(is_hour, min)),
         12 => (by, ask).prop_map(|(by, ask)| Step::Ask(by, Box::new(ask))),
         3 => Just(Step::Hear),
         3 => (0.0..400.0).prop_map(Step::At),
@@ -1831,7 +1835,12 @@ impl World {
 
     /// Asks, checks that asking again has no second effect, and that nothing due stays due.
     fn step(&mut self, by: Principal, command: Command) -> Result<(), TestCaseError> {
-        let is_yes = self.ask(by, command.clone()).is_ok();
+        let left = self.driver.rest_left(&self.driver.policy, self.now);
+        let answer = self.ask(by, command.clone());
+        let is_yes = answer.is_ok();
+        let is_new = |event: &&str| ["offer_reserved", "job_claimed"].contains(event);
+        let has_new = answer.is_ok_and(|events| events.iter().any(is_new));
+        prop_assert!(!has_new || left.is_none(), "{command:?}, and must rest for {left:?}");
         if is_yes {
             let again = self.ask(by, command.clone()).unwrap_or_default();
             prop_assert!(again.is_empty(), "{command:?} again: {again:?}");
@@ -1843,6 +1852,11 @@ impl World {
             let is_at_work = matches!(duty, Duty::On | Duty::Break(_));
             let is_outside = self.driver.is_outside_shift(policy, self.now);
             prop_assert!(!(is_at_work && is_outside), "at work, and in no shift");
+            let must = self.driver.rest().is_some_and(|rest| rest.must);
+            prop_assert!(!(*duty == Duty::On && must), "on duty, and must rest");
+            let left = self.driver.rest_left(policy, self.now);
+            let is_listed = self.driver.listing(me()).is_some();
+            prop_assert!(!is_listed || left.is_none(), "listed, and must rest for {left:?}");
         }
         self.check()
     }
@@ -1856,22 +1870,35 @@ proptest! {
     fn no_sequence_of_commands_breaks_a_driver(
         parallel_offers in 1..3_u8,
         is_demanded in any::<bool>(),
+        is_counted in any::<bool>(),
         steps in prop::collection::vec(any_step(), 0..120),
     ) {
-        let policy = DriverPolicy {
-            parallel_offers,
-            deliveries_max: 2,
-            forward_m: 250,
-            shifts: if is_demanded { Shifts::Demanded } else { Shifts::Off },
-            ..DriverPolicy::default()
+        let preset = |is_hour: bool, rest_min: u32| {
+            let minute = MINUTE as u32;
+            let usual = DriverPolicy {
+                parallel_offers,
+                deliveries_max: 2,
+                forward_m: 250,
+                shifts: if is_demanded { Shifts::Demanded } else { Shifts::Off },
+                ..DriverPolicy::default()
+            };
+            let hour = DriverPolicy {
+                duty_told_ms: 20 * minute,
+                duty_max_ms: 30 * minute,
+                duty_within_ms: 60 * minute,
+                rest_ms: rest_min * minute,
+                ..usual
+            };
+            if is_hour { hour } else { usual }
         };
-        let mut world = World::new(policy);
+        let mut world = World::new(preset(is_counted, 40));
         let allow = world.command(&Ask::OffShift(HOUR));
         world.ask(Principal::Admin, allow).unwrap();
         world.go_on().unwrap();
         for step in steps {
             match step {
                 Step::Pass(ms) => world.pass(ms),
+                Step::Preset(is_hour, rest_min) => world.policy = preset(is_hour, rest_min),
                 Step::Hear => world.hear(),
                 Step::At(north_m) => drop(world.at(KIGALI.offset_m(0.0, north_m))),
                 Step::Ask(by, ask) => {

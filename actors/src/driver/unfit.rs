@@ -172,7 +172,11 @@ impl Driver {
         };
         let is_outside = self.is_outside_shift(&self.policy, now);
         let outside = is_outside.then_some(WhyNot::OutsideShift);
-        self.blocked().map(|_| WhyNot::Blocked).into_iter().chain(duty).chain(outside)
+        // Of who is on duty it is said of each job.
+        let left = self.rest_left(&self.policy, now).filter(|_| self.duty != Duty::On);
+        let tired = left.map(|_| WhyNot::Hours);
+        let blocked = self.blocked().map(|_| WhyNot::Blocked);
+        blocked.into_iter().chain(duty).chain(outside).chain(tired)
     }
 
     /// Will it take something as soon as what is in its way is gone?

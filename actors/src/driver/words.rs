@@ -577,6 +577,15 @@ pub enum Event {
         /** How many in a row. */
         n: u8,
     },
+    /// It was told that it has worked for long, and may rest before it must. Needs format 11.
+    HoursTold {
+        /** When. */
+        at: Timestamp,
+        /** For how long, as far as that counts, in milliseconds. */
+        worked_ms: u32,
+        /** How much longer it may, if it goes on, in milliseconds. */
+        left_ms: u32,
+    },
     /// Staff had something to tell it. Needs format 4.
     Messaged {
         /** When. */

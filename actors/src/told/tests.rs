@@ -323,3 +323,23 @@ fn a_driver_whose_shift_is_over_is_told_so_until_it_works_again() {
     let whole = |why| (why, Some(60), Some(80));
     assert_eq!(rows, [whole(WhyNot::OffDuty), whole(WhyNot::OutsideShift)]);
 }
+
+#[test]
+fn a_driver_who_must_rest_is_told_so_until_it_works_again() {
+    let me = Principal::Driver(nth(1));
+    let mut play = Play::<Driver>::new(nth(1));
+    let policy = DriverPolicy { duty_max_ms: 60_000, rest_ms: 20_000, ..DriverPolicy::default() };
+    let vehicle = Some(Vehicle { kind: VehicleKind::Moto, capacity_g: 0, skills: vec![] });
+    let on = driver::Command::SetDuty { duty: DutyWish::On, vehicle, policy };
+    play.ask(me, on.clone());
+    play.after_s(60).ask(SYSTEM, driver::Command::Tick {});
+    assert_eq!(play.state.why_no_offers(play.now)[..2], [WhyNot::OnBreak, WhyNot::Hours]);
+    play.after_s(80).ask(me, on);
+
+    let (spells, _) = driver(&play.journal, START, 5).unwrap();
+    let after_s = |at: Option<Timestamp>| at.map(|at| at.since(START).as_secs());
+    let rows: Vec<_> =
+        spells.iter().map(|it| (it.why, after_s(it.from), after_s(it.until))).collect();
+    let whole = |why| (why, Some(60), Some(80));
+    assert_eq!(rows, [whole(WhyNot::OnBreak), whole(WhyNot::Hours)]);
+}

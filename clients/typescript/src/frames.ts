@@ -1947,6 +1947,10 @@ export type Mark =
          */
         jobs: JobId[];
         status: DriverStatus;
+        /**
+         * Has it worked for long, or as long as it may?
+         */
+        tired?: boolean;
         vehicle?: VehicleKind | null;
       };
     }
@@ -2253,12 +2257,14 @@ export interface Refused {
    */
   message: string;
   /**
-   * For `busy`, `rate_limited`, `unavailable`, and `zone_paused` where the end is known: how long to wait, in milliseconds.
+   * For `busy`, `rate_limited`, `unavailable`, `zone_paused` where the end is known, and `not_eligible` for who must rest:
+   * how long to wait, in milliseconds.
    */
   retry_after_ms?: number | null;
   /**
    * For `not_eligible`, where a dispatcher chose a driver: everything that speaks against it and was not,
-   * or cannot be, overruled. Where a driver wants to work while it is in no shift: `outside_shift`.
+   * or cannot be, overruled. Where a driver wants to work while it is in no shift: `outside_shift`;
+   * while it must rest: `hours`.
    */
   why?: WhyNot[];
   zone?: ZonePause | null;
@@ -2635,6 +2641,7 @@ export interface DriverView {
   offers: Offer[];
   position?: Position | null;
   rates?: Rates;
+  rest?: Rest | null;
   run?: RunId | null;
   shift?: Shift | null;
   status: DriverStatus;
@@ -2693,6 +2700,17 @@ export interface Rates {
    * How many there were.
    */
   made?: number;
+}
+/**
+ * What is said of a driver's rest once it has worked for long.
+ */
+export interface Rest {
+  at?: Timestamp | null;
+  /**
+   * Has it worked as long as it may? It takes nothing new then, and may not work again before it has rested.
+   */
+  must: boolean;
+  until?: Timestamp | null;
 }
 /**
  * A span in which a driver is to be on duty.
@@ -2900,6 +2918,7 @@ export interface DriverChanges {
   offers?: Offer[];
   position?: Position | null;
   rates?: Rates;
+  rest?: Rest | null;
   run?: RunId | null;
   shift?: Shift | null;
   status?: DriverStatus;

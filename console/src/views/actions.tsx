@@ -294,7 +294,7 @@ function Assign({ view, how, onClose }: { view: JobView; how: Giving; onClose: (
             return (
               <li key={id} role="presentation">
                 <button type="button" role="option" aria-selected={id === chosen} tabIndex={id === reached || reached === null && i === 0 ? 0 : -1} onClick={() => { setChosen(id); setRefused(null); }} onDblClick={() => void assign(false)}>
-                  <Glyph shape={look.shape} colour={look.colour} /><span class="name">{look.title}{live.board.driver(id)?.isDoubted ? <span class="row-tag p-high" title={t("driver.doubted_says")}>{t("driver.doubted")}</span> : null}</span><span class="soft">{word("status", status)}</span>
+                  <Glyph shape={look.shape} colour={look.colour} /><span class="name">{look.title}{live.board.driver(id)?.isDoubted ? <span class="row-tag p-high" title={t("driver.doubted_says")}>{t("driver.doubted")}</span> : null}{live.board.driver(id)?.isTired ? <span class="row-tag p-high" title={t("driver.tired_says")}>{t("driver.tired")}</span> : null}</span><span class="soft">{word("status", status)}</span>
                   <span class="soft">{costMs === null ? "" : t("act.assign.cost", { span: span(costMs) })}</span><span class="far">{metres(far)}</span>
                 </button>
               </li>

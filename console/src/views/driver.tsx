@@ -8,7 +8,7 @@ import { jobId } from "../board.js";
 import type { Asked } from "../live.js";
 import { short } from "../status.js";
 import { ActorLink, Copy, Empty, Glyph, Loading, Pill, Refusal, described, useKeys } from "../ui.js";
-import { because, dayOf, metres, number, span, t, timeOfDay, word } from "../words.js";
+import { because, dayOf, metres, moment, number, span, t, timeOfDay, word } from "../words.js";
 import { Grant, More, Reason, SetFleet, Write } from "./actions.js";
 import { UnderWay } from "./job.js";
 import { Shifts } from "./shifts.js";
@@ -46,6 +46,12 @@ export function expectedDriver(view: DriverView, asked: readonly Asked[]): Drive
   }, view);
 }
 
+/** What is to be said of a driver's rest: nothing once it is over, nor of one off duty that need not rest. */
+export function restOf({ rest, status }: Pick<DriverView, "rest" | "status">, now: number): DriverView["rest"] {
+  if (!rest || rest.until && rest.until <= now) return null;
+  return rest.must || status !== "offline" ? rest : null;
+}
+
 export function DriverDetails({ id, isListening, onOpen }: { id: string; isListening: boolean; onOpen: (id: string) => void }): JSX.Element {
   const app = useApp();
   const { live } = app;
@@ -65,13 +71,14 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
   const look = described(id, mark);
   const status = view?.status ?? mark?.status;
   const now = live.client.serverNow;
+  const rest = view && restOf(view, now);
   return (
     <>
       <header class="details-head">
         <Glyph shape={look.shape} colour={look.colour} />
         <div class="details-name">
           <h2>{look.title}</h2>
-          <div class="details-pills">{status ? <Pill tone={look.colour} class={sure(known === null || known.status === status)}>{word("status", status)}</Pill> : null}{known?.doubted ?? mark?.isDoubted ? <span title={t("driver.doubted_says")}><Pill tone="bad">{t("driver.doubted")}</Pill></span> : null}</div>
+          <div class="details-pills">{status ? <Pill tone={look.colour} class={sure(known === null || known.status === status)}>{word("status", status)}</Pill> : null}{known?.doubted ?? mark?.isDoubted ? <span title={t("driver.doubted_says")}><Pill tone="bad">{t("driver.doubted")}</Pill></span> : null}{(view ? rest : mark?.isTired) ? <span title={t("driver.tired_says")}><Pill tone="resting">{t("driver.tired")}</Pill></span> : null}</div>
         </div>
       </header>
       <div class="details-id">
@@ -99,6 +106,7 @@ export function DriverDetails({ id, isListening, onOpen }: { id: string; isListe
             {view.ungranted?.length ? <><dt>{t("driver.ungranted")}</dt><dd>{view.ungranted.map((it) => word("skill", it)).join(", ")}</dd></> : null}
             {view.rates?.made ? <><dt>{t("driver.rates")}</dt><dd>{t("driver.rates_say", { accepted: number(view.rates.accepted ?? 0), declined: number(view.rates.declined ?? 0), ignored: number(view.rates.ignored ?? 0) })}</dd></> : null}
             {view.run ? <><dt>{t("job.run")}</dt><dd><ActorLink id={view.run} onOpen={(run) => go("actors", run)} /></dd></> : null}
+            {rest ? <><dt>{t("driver.rest")}</dt><dd>{rest.until ? t("driver.rest_until", { at: moment(rest.until) }) : rest.must ? t("driver.rest_then") : rest.at ? t("driver.rest_at", { at: moment(rest.at) }) : t("driver.tired")}</dd></> : null}
             {view.blocked ? <><dt>{t("driver.blocked")}</dt><dd class={sure(known?.blocked === view.blocked)}>{because(view.blocked)}</dd></> : null}
           </dl>
         ) : null}

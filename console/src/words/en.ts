@@ -59,7 +59,7 @@ export const en = {
   "driver.grants": "Vouched for", "driver.granted_until": "until {at}", "driver.granted_over": "until {at}: over", "driver.ungranted": "Says it has, does not count",
   "driver.rates": "Offers so far", "driver.rates_say": "{accepted} taken, {declined} declined, {ignored} not answered", "driver.offer_next": "after what it does now",
   "command.grant_skill": "vouch for a skill", "command.revoke_skill": "revoke a skill", "command.allow_off_shift": "let work outside its shifts", "command.revoke_off_shift": "no longer let work outside its shifts",
-  "event.skill_granted": "Skill vouched for", "event.skill_revoked": "Skill revoked", "event.unwanted_told": "Told that it takes no offers",
+  "event.skill_granted": "Skill vouched for", "event.skill_revoked": "Skill revoked", "event.unwanted_told": "Told that it takes no offers", "event.hours_told": "Told that it has worked for long",
   "event.shifts_set": "Shifts set", "event.shift_missed": "Shift missed", "event.off_shift_allowed": "May work outside its shifts", "event.off_shift_revoked": "May not work outside its shifts any more",
   "act.grant": "Vouch for a skill", "act.grant.go": "Vouch", "act.grant.skill": "Which (certificate, permit, gender or cold_chain)", "act.grant.until": "Until the end of (empty: until revoked)",
   "act.grant.says": "Counts for offers from now on.", "act.revoke": "Revoke", "act.revoke.says": "No job is found for it that needs this; what it has goes on.", "reason.papers_seen": "papers seen",
@@ -68,6 +68,8 @@ export const en = {
   "driver.why_nothing": "Nothing keeps offers away just now.", "driver.why_jobs": "Since {since}, rounds looked at {jobs} jobs around it, and proposed it for {proposed}.",
   "driver.made": "Offers lately", "driver.made_none": "It was offered nothing lately.",
   "driver.doubted": "Positions doubted", "driver.doubted_says": "Of late its device has said too often that it is where it cannot be, or where it is not.",
+  "driver.tired": "Worked for long", "driver.tired_says": "It was told that it has worked for long, or has worked as long as it may and must rest.",
+  "driver.rest": "Rest", "driver.rest_until": "must rest until {at}", "driver.rest_then": "must rest once it has ended what it has", "driver.rest_at": "must rest at {at}, if it works on",
 
   "act": "Actions", "act.assign": "Assign", "act.reassign": "Reassign", "act.handover": "Hand over", "act.unassign": "Take from driver", "act.hold": "Hold", "act.resume": "Resume", "act.priority": "Priority",
   "act.cancel": "Cancel job", "act.block": "Keep apart", "act.force": "Force", "act.ack": "I see to it", "act.escalate": "Escalate", "act.resolve": "Resolve", "act.check": "Checklist",
@@ -164,7 +166,7 @@ export const en = {
 
   "why.ramp": "no ramp", "why.lift_gate": "no lift gate", "why.tie_downs": "nothing to tie it down", "why.outside_shift": "in no shift",
   "why.cold_chain": "cannot keep it cold", "why.certificate": "lacks a certificate", "why.gender": "rider asked for another gender",
-  "why.permit": "no permit to drive there", "why.hours": "would work for too long", "cost.travel": "way", "cost.busy": "still busy",
+  "why.permit": "no permit to drive there", "why.hours": "would work for too long, or has", "cost.travel": "way", "cost.busy": "still busy",
   "cost.idle": "idle for a short time only", "cost.rating": "rating", "cost.level": "little experience", "cost.refusal": "declines offers",
   "cost.excess": "larger vehicle than needed", "cost.fairness": "has had much to do", "cost.turn": "must turn", "run.planned": "Planned", "run.offered": "Offered",
   "run.accepted": "Accepted", "run.active": "Under way", "run.completed": "Completed", "run.dissolved": "Dissolved", "run.abandoned": "Abandoned",

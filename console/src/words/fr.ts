@@ -58,7 +58,7 @@ export const fr: Words = {
   "driver.grants": "Attesté", "driver.granted_until": "jusqu’au {at}", "driver.granted_over": "jusqu’au {at} : terminé", "driver.ungranted": "Déclaré, ne compte pas",
   "driver.rates": "Offres jusqu’ici", "driver.rates_say": "{accepted} acceptées, {declined} refusées, {ignored} sans réponse", "driver.offer_next": "après ce qu’il fait",
   "command.grant_skill": "attester une compétence", "command.revoke_skill": "révoquer une compétence", "command.allow_off_shift": "autoriser hors de ses heures", "command.revoke_off_shift": "retirer l’autorisation hors de ses heures",
-  "event.skill_granted": "Compétence attestée", "event.skill_revoked": "Compétence révoquée", "event.unwanted_told": "Prévenu qu’il n’accepte rien",
+  "event.skill_granted": "Compétence attestée", "event.skill_revoked": "Compétence révoquée", "event.unwanted_told": "Prévenu qu’il n’accepte rien", "event.hours_told": "Prévenu qu’il a beaucoup travaillé",
   "event.shifts_set": "Heures de service fixées", "event.shift_missed": "Service manqué", "event.off_shift_allowed": "Autorisé hors de ses heures", "event.off_shift_revoked": "N’est plus autorisé hors de ses heures",
   "act.grant": "Attester une compétence", "act.grant.go": "Attester", "act.grant.skill": "Laquelle (certificate, permit, gender ou cold_chain)", "act.grant.until": "Jusqu’à la fin du (vide : jusqu’à révocation)",
   "act.grant.says": "Compte pour les offres dès maintenant.", "act.revoke": "Révoquer", "act.revoke.says": "Plus aucune course qui en a besoin ; ce qui est en cours continue.", "reason.papers_seen": "papiers vus",
@@ -67,6 +67,8 @@ export const fr: Words = {
   "driver.why_nothing": "Rien n’empêche les offres en ce moment.", "driver.why_jobs": "Depuis {since}, les tours ont examiné {jobs} missions autour, et l’ont proposé pour {proposed}.",
   "driver.made": "Offres récentes", "driver.made_none": "Rien ne lui a été offert récemment.",
   "driver.doubted": "Positions douteuses", "driver.doubted_says": "Ces derniers temps, son appareil s’est dit trop souvent là où il ne peut pas être, ou là où il n’est pas.",
+  "driver.tired": "A beaucoup travaillé", "driver.tired_says": "Il a été prévenu qu’il travaille depuis longtemps, ou il a travaillé autant qu’il le peut et doit se reposer.",
+  "driver.rest": "Repos", "driver.rest_until": "doit se reposer jusqu’à {at}", "driver.rest_then": "doit se reposer dès qu’il a fini ce qu’il a", "driver.rest_at": "doit se reposer à {at}, s’il continue",
 
   "act": "Actions", "act.assign": "Attribuer", "act.reassign": "Réattribuer", "act.handover": "Passer le relais", "act.unassign": "Retirer au chauffeur", "act.hold": "Suspendre", "act.resume": "Reprendre", "act.priority": "Priorité",
   "act.cancel": "Annuler", "act.block": "Séparer", "act.force": "Forcer", "act.ack": "Je m’en occupe", "act.escalate": "Escalader", "act.resolve": "Clore", "act.check": "Liste",
@@ -163,7 +165,7 @@ export const fr: Words = {
 
   "why.ramp": "sans rampe", "why.lift_gate": "sans hayon élévateur", "why.tie_downs": "sans sangles", "why.outside_shift": "hors de ses heures",
   "why.cold_chain": "ne peut garder au froid", "why.certificate": "certificat manquant", "why.gender": "le client demande un autre genre",
-  "why.permit": "sans autorisation à cet endroit", "why.hours": "travaillerait trop longtemps", "cost.travel": "trajet", "cost.busy": "encore occupé",
+  "why.permit": "sans autorisation à cet endroit", "why.hours": "travaillerait trop longtemps, ou l’a fait", "cost.travel": "trajet", "cost.busy": "encore occupé",
   "cost.idle": "libre depuis peu", "cost.rating": "note", "cost.level": "peu d’expérience", "cost.refusal": "refuse des offres", "cost.excess": "véhicule trop grand",
   "cost.fairness": "a eu beaucoup à faire", "cost.turn": "doit faire demi-tour", "run.planned": "Planifiée", "run.offered": "Proposée", "run.accepted": "Acceptée",
   "run.active": "En cours", "run.completed": "Terminée", "run.dissolved": "Dissoute", "run.abandoned": "Abandonnée", "member.asked": "invitée", "member.joined": "jointe",

@@ -58,7 +58,7 @@ export const rw: Words = {
   "driver.grants": "Byemejwe", "driver.granted_until": "kugeza {at}", "driver.granted_over": "kugeza {at}: byarangiye", "driver.ungranted": "Abyivugira, ntibibarwa",
   "driver.rates": "Akazi yahawe", "driver.rates_say": "yemeye {accepted}, yanze {declined}, ntiyasubije {ignored}", "driver.offer_next": "nyuma y’ibyo akora",
   "command.grant_skill": "emeza ubushobozi", "command.revoke_skill": "kuraho ubushobozi", "command.allow_off_shift": "emerera gukora hanze y’igihe cye", "command.revoke_off_shift": "kuraho uruhushya rwo gukora hanze y’igihe cye",
-  "event.skill_granted": "Ubushobozi bwemejwe", "event.skill_revoked": "Ubushobozi bwakuweho", "event.unwanted_told": "Yamenyeshejwe ko atemera akazi",
+  "event.skill_granted": "Ubushobozi bwemejwe", "event.skill_revoked": "Ubushobozi bwakuweho", "event.unwanted_told": "Yamenyeshejwe ko atemera akazi", "event.hours_told": "Yamenyeshejwe ko amaze igihe kirekire akora",
   "event.shifts_set": "Ibihe by’akazi byashyizweho", "event.shift_missed": "Ntiyitabiriye akazi ku gihe cye", "event.off_shift_allowed": "Yemerewe gukora hanze y’igihe cye", "event.off_shift_revoked": "Ntakemerewe gukora hanze y’igihe cye",
   "act.grant": "Emeza ubushobozi", "act.grant.go": "Emeza", "act.grant.skill": "Ubuhe (certificate, permit, gender cyangwa cold_chain)", "act.grant.until": "Kugeza ku mpera za (ubusa: kugeza bikuweho)",
   "act.grant.says": "Bibarwa guhera ubu.", "act.revoke": "Kuraho", "act.revoke.says": "Nta kazi kabisaba azongera guhabwa; ibyo afite birakomeza.", "reason.papers_seen": "ibyangombwa byarebwe",
@@ -67,6 +67,8 @@ export const rw: Words = {
   "driver.why_nothing": "Nta kimubuza kubona akazi ubu.", "driver.why_jobs": "Kuva {since}, harebwe akazi {jobs} hafi ye, agenerwa {proposed}.",
   "driver.made": "Ibyo aherutse guhabwa", "driver.made_none": "Nta cyo aherutse guhabwa.",
   "driver.doubted": "Aho ari harakemangwa", "driver.doubted_says": "Muri iyi minota igikoresho cye cyavuze kenshi ko kiri aho kidashobora kuba, cyangwa aho kitari.",
+  "driver.tired": "Amaze igihe kirekire akora", "driver.tired_says": "Yamenyeshejwe ko amaze igihe kirekire akora, cyangwa yakoze igihe cyose yemerewe none agomba kuruhuka.",
+  "driver.rest": "Ikiruhuko", "driver.rest_until": "agomba kuruhuka kugeza {at}", "driver.rest_then": "agomba kuruhuka narangiza ibyo afite", "driver.rest_at": "agomba kuruhuka {at}, nakomeza gukora",
 
   "act": "Ibikorwa", "act.assign": "Mugenere", "act.reassign": "Gihe undi", "act.handover": "Hererekanya", "act.unassign": "Kimwake", "act.hold": "Hagarika gato", "act.resume": "Komeza", "act.priority": "Icyihutirwa",
   "act.cancel": "Hagarika", "act.block": "Batandukanye", "act.force": "Ku gahato", "act.ack": "Ndabikurikirana", "act.escalate": "Zamura", "act.resolve": "Soza", "act.check": "Urutonde",
@@ -163,7 +165,7 @@ export const rw: Words = {
 
   "why.ramp": "nta cyo kuzamuriraho", "why.lift_gate": "nta cyuma kizamura", "why.tie_downs": "nta migozi yo kuziritsa", "why.outside_shift": "si igihe cye cy’akazi",
   "why.cold_chain": "ntabika ubukonje", "why.certificate": "icyemezo kirabura", "why.gender": "umugenzi yasabye ikindi gitsina",
-  "why.permit": "nta ruhushya rwo kuhatwara", "why.hours": "yakora igihe kirekire cyane", "cost.travel": "inzira", "cost.busy": "aracyahuze",
+  "why.permit": "nta ruhushya rwo kuhatwara", "why.hours": "yakora igihe kirekire cyane, cyangwa yagikoze", "cost.travel": "inzira", "cost.busy": "aracyahuze",
   "cost.idle": "amaze igihe gito adafite akazi", "cost.rating": "amanota", "cost.level": "uburambe buke", "cost.refusal": "yanga ibyo asabwa",
   "cost.excess": "ikinyabiziga kinini cyane", "cost.fairness": "yagize akazi kenshi", "cost.turn": "agomba guhindukira", "run.planned": "Rwateguwe",
   "run.offered": "Rwatanzwe", "run.accepted": "Rwemewe", "run.active": "Rurakomeje", "run.completed": "Rwarangiye", "run.dissolved": "Rwasheshwe",

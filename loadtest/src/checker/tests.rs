@@ -58,6 +58,7 @@ fn driver(version: u64, jobs: &[JobId]) -> DriverView {
         shift: None,
         n_shift_no_shows: 0,
         doubted: false,
+        rest: None,
     }
 }
 

@@ -135,6 +135,7 @@ mod tests {
             jobs: Vec::new(),
             vehicle: None,
             doubted: false,
+            tired: false,
         }
     }
 

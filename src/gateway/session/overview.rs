@@ -237,6 +237,7 @@ mod tests {
             jobs: Vec::new(),
             vehicle: None,
             doubted: false,
+            tired: false,
         }
     }
 

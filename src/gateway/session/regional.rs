@@ -100,6 +100,7 @@ mod tests {
             jobs: Vec::new(),
             vehicle: None,
             doubted: false,
+            tired: false,
         }
     }
 

@@ -316,6 +316,7 @@ fn one_view_is_what_all_who_asked_for_it_want() {
         shift: None,
         n_shift_no_shows: 0,
         doubted: false,
+        rest: None,
     };
     stage.hear(view.into());
     assert!(stage.core.topics.iter().all(|it| it.is_sure));

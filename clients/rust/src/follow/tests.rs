@@ -29,6 +29,7 @@ fn driver(n: u64, version: u64) -> ServerFrame {
         shift: None,
         n_shift_no_shows: 0,
         doubted: false,
+        rest: None,
     }))
 }
 

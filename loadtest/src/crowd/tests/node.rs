@@ -341,6 +341,7 @@ impl State {
             shift: None,
             n_shift_no_shows: 0,
             doubted: false,
+            rest: None,
         };
         self.say(Principal::Driver(id), ServerFrame::Driver(Box::new(view)));
     }

@@ -238,6 +238,15 @@ pub(super) struct Birth<D: Decider> {
     pub(super) is_new: bool,
 }
 
+/// Commands that were answered and wait to be written. Apart, for hardly anybody has any.
+#[derive(Debug)]
+struct PutOff<C> {
+    /// With the next one…
+    commands: Vec<C>,
+    /// …and then, if there is none.
+    until: Timestamp,
+}
+
 /// A decider that is awake.
 #[derive(Debug)]
 pub(super) struct Awake<D: Decider> {
@@ -250,10 +259,7 @@ pub(super) struct Awake<D: Decider> {
     /// Nobody has looked yet whether it has a past. Whoever is believed to have none and has written an event has none, for
     /// the journal says so: nobody else writes an entity's first one, and who has no event has no answers.
     pub(super) is_unread: bool,
-    /// Commands that were answered and wait to be written with the next one…
-    put_off: Vec<D::Command>,
-    /// …and then, if there is none.
-    put_off_until: Timestamp,
+    put_off: Option<Box<PutOff<D::Command>>>,
     /// The journal has its row as it is in this state. Not known of what was read, or came from another
     /// node: rows of an older build may say less.
     has_row: bool,
@@ -292,8 +298,7 @@ impl<D: Decider> Actor for Entity<D> {
             version: Version::default(),
             state: D::default(),
             recent: Recent::default(),
-            put_off: Vec::new(),
-            put_off_until: Timestamp::default(),
+            put_off: None,
             has_row: false,
             listed: None,
             stored_deadline: None,
@@ -322,35 +327,44 @@ impl<D: Decider> Actor for Entity<D> {
         Ok(())
     }
 
-    async fn handle(
+    /// Boxed whole, and not only what takes room: ractor keeps room for several handlers inside every idle actor.
+    fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         message: Self::Msg,
         home: &mut Self::State,
-    ) -> Result<(), ActorProcessingErr> {
-        let mut awake = poll_fn(|cx| home.poll_take(cx)).await;
-        // Whatever does not begin it is for somebody who has a past.
-        if awake.is_unread && !message.begins() {
-            Box::pin(awake.remember_in_turn(&home.live)).await?;
-        }
-        if let Some(wonder) = awake.wonder.take() {
-            Box::pin(awake.follow_up(*wonder)).await?;
-        }
-        let is_admitted = message.is_admitted();
-        let next = match awake.at_once(*message) {
-            None => Next::Stay,
-            // Boxed, for ractor keeps the largest handler it might await inside every idle actor.
-            Some(left) => Box::pin(awake.take(left)).await?,
-        };
-        if is_admitted {
-            home.handled();
-        }
-        match next {
-            Next::Stay => home.put(awake),
-            Next::Leave => awake.myself.stop(None),
-        }
-        Ok(())
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        Box::pin(attend(home, message))
     }
+}
+
+/// Handles a message, as soon as the entity is at home.
+async fn attend<D: Decider>(
+    home: &Home<D>,
+    message: Box<Message<D>>,
+) -> Result<(), ActorProcessingErr> {
+    let mut awake = poll_fn(|cx| home.poll_take(cx)).await;
+    // Whatever does not begin it is for somebody who has a past.
+    if awake.is_unread && !message.begins() {
+        Box::pin(awake.remember_in_turn(&home.live)).await?;
+    }
+    if let Some(wonder) = awake.wonder.take() {
+        Box::pin(awake.follow_up(*wonder)).await?;
+    }
+    let is_admitted = message.is_admitted();
+    let next = match awake.at_once(*message) {
+        None => Next::Stay,
+        // Boxed, for what was seen needs no such room, and that is most of what comes.
+        Some(left) => Box::pin(awake.take(left)).await?,
+    };
+    if is_admitted {
+        home.handled();
+    }
+    match next {
+        Next::Stay => home.put(awake),
+        Next::Leave => awake.myself.stop(None),
+    }
+    Ok(())
 }
 
 /// What becomes of an entity that has handled a message.
@@ -558,7 +572,7 @@ impl<D: Decider> Awake<D> {
                 Ok(()) => {
                     self.is_unread = false;
                     self.has_row = true;
-                    self.put_off.clear();
+                    self.put_off = None;
                     self.version = version;
                     self.state = after;
                     self.format = format;
@@ -605,19 +619,19 @@ impl<D: Decider> Awake<D> {
     /// Keeps a command for the next commit, if it may wait for that, and says something new.
     fn puts_off(&mut self, command: &D::Command, by: Principal) -> bool {
         let may_wait = by == Principal::System && D::may_wait(command);
-        if !may_wait || self.put_off.len() == PUT_OFF_MAX {
+        let waiting = self.put_off.as_ref().map_or(&[][..], |it| &it.commands);
+        if !may_wait || waiting.len() == PUT_OFF_MAX {
             return false;
         }
-        if self.put_off.contains(command) {
+        if waiting.contains(command) {
             return true;
         }
         let context = self.context(by);
         let is_new = self.state.decide(command, &context).is_ok_and(|events| !events.is_empty());
         if is_new {
-            if self.put_off.is_empty() {
-                self.put_off_until = context.now + PUT_OFF_FOR;
-            }
-            self.put_off.push(command.clone());
+            let until = context.now + PUT_OFF_FOR;
+            let begin = || Box::new(PutOff { commands: Vec::new(), until });
+            self.put_off.get_or_insert_with(begin).commands.push(command.clone());
             self.arm();
         }
         is_new
@@ -625,12 +639,10 @@ impl<D: Decider> Awake<D> {
 
     /// What was put off, and then `events`.
     fn after_put_off(&self, events: Vec<D::Event>, now: Timestamp) -> Vec<D::Event> {
-        if self.put_off.is_empty() {
-            return events;
-        }
+        let Some(put_off) = &self.put_off else { return events };
         let context = Context { now, ..self.context(Principal::System) };
         let (mut state, mut all) = (self.state.clone(), Vec::new());
-        for command in &self.put_off {
+        for command in &put_off.commands {
             // What is refused by now has nothing to say.
             for event in state.decide(command, &context).unwrap_or_default() {
                 state.evolve(&event);
@@ -644,13 +656,22 @@ impl<D: Decider> Awake<D> {
     /// Writes what was put off.
     async fn write_put_off(&mut self) -> Result<(), Fall> {
         // Each is asked once more; the first that has something to say takes the others along.
-        while let Some(command) = self.put_off.pop() {
+        while let Some(command) = self.next_put_off() {
             if self.ask(&command, Principal::System, None).await?.is_err() {
                 // Nobody waits for it.
-                self.put_off.clear();
+                self.put_off = None;
             }
         }
         Ok(())
+    }
+
+    fn next_put_off(&mut self) -> Option<D::Command> {
+        let put_off = self.put_off.as_mut()?;
+        let command = put_off.commands.pop();
+        if put_off.commands.is_empty() {
+            self.put_off = None;
+        }
+        command
     }
 
     /// The answer this command got when it was first asked, if it was.
@@ -780,7 +801,7 @@ impl<D: Decider> Awake<D> {
     /// Sets the alarm to when it next has something to do by itself.
     fn arm(&mut self) {
         let deadline = self.state.deadline().map(|(due, _)| due);
-        let put_off = (!self.put_off.is_empty()).then_some(self.put_off_until);
+        let put_off = self.put_off.as_ref().map(|it| it.until);
         let due = deadline.into_iter().chain(put_off).min();
         if due != self.armed {
             self.armed = due;
@@ -859,7 +880,7 @@ impl<D: Decider> Awake<D> {
     async fn tick(&mut self) -> Result<(), Fall> {
         self.armed = None;
         let now = self.birth.system.now();
-        if self.put_off_until <= now {
+        if self.put_off.as_ref().is_some_and(|it| it.until <= now) {
             self.write_put_off().await?;
         }
         let before = self.version;

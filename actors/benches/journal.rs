@@ -7,10 +7,11 @@
 //! In one run, on one private server with `synchronous_commit = on`:
 //!
 //! - `ours`: whole commits through the journal (event, result, effect that is delivered and forgotten,
-//!   every third a deadline and a row in lists with another status, every 20th a snapshot), at 1, 64 and 1,024
+//!   every third a deadline and a row in lists with another status, one a snapshot), at 1, 64 and 1,024
 //!   entities: deliveries that begin, get a driver and are delivered after 24 commits, when the next one begins;
-//! - `transactions`: the same rows, one transaction per commit, as most programs write them;
-//! - `pgbench`: the same rows by Postgres' own load tool with prepared statements;
+//! - `transactions`: what they say, a row for each thing, one transaction per commit, as most programs write it;
+//! - `pgbench`: about the same rows by Postgres' own load tool with prepared statements, each of another entity,
+//!   and nothing in lists;
 //! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch; in turns with
 //!   whole commits (`ours_1024_again`).
 //!
@@ -457,18 +458,19 @@ impl Bench {
         figure
     }
 
-    /// Event rows and nothing else: `n` entities in a closed loop, two writers.
+    /// Event rows and nothing else: `n` entities in a closed loop, as many writers as there are committers.
     async fn bare(&self, pool: &PgPool, turn: u64, n: u64, lasts: Duration) -> Figure {
         let fsync_us = self.fsync_us();
         type Row = (Uuid, i64, oneshot::Sender<()>);
         let mut queues = Vec::new();
-        for _ in 0..2 {
+        let Settings { committers, batch_max, .. } = self.settings;
+        for _ in 0..committers {
             let (rows, mut queue) = mpsc::channel::<Row>(4_096);
             queues.push(rows);
             let mut connection = pool.acquire().await.unwrap();
             tokio::spawn(async move {
                 let mut batch = Vec::new();
-                while queue.recv_many(&mut batch, 512).await > 0 {
+                while queue.recv_many(&mut batch, batch_max).await > 0 {
                     let payload = [5_u8; 120];
                     sqlx::query(
                         "INSERT INTO bare SELECT * FROM unnest($1::uuid[], $2::int8[], $3::int2[], $4::int8[], $5::bytea[])",
@@ -489,7 +491,7 @@ impl Bench {
         }
         let (cpu, started) = (self.cpu(), Instant::now());
         let writers = (0..n).map(|author| {
-            let queue = queues[(author % 2) as usize].clone();
+            let queue = queues[author as usize % committers].clone();
             tokio::spawn(async move {
                 let id = Uuid::from_u128(u128::from(turn) << 64 | u128::from(author));
                 let mut latency = Vec::new();
@@ -563,12 +565,16 @@ const BARE: &str = "
 
 /// The rows of a commit as a program without group commit keeps them.
 const TABLES: &str = "
-    DROP TABLE IF EXISTS t_events, t_entities, t_results, t_outbox, t_views;
+    DROP TABLE IF EXISTS t_events, t_entities, t_results, t_outbox, t_snapshots, t_views;
     CREATE TABLE t_events (id uuid, version int8, at int8, name text, bytes bytea, PRIMARY KEY (id, version));
     CREATE TABLE t_entities (id uuid PRIMARY KEY, version int8, deadline int8);
     CREATE TABLE t_results (id uuid, command uuid, bytes bytea, PRIMARY KEY (id, command));
     CREATE TABLE t_outbox (id uuid, version int8, bytes bytea, PRIMARY KEY (id, version));
-    CREATE TABLE t_views (id uuid PRIMARY KEY, status text, at int8, body json)";
+    CREATE TABLE t_snapshots (id uuid PRIMARY KEY, version int8, bytes bytea);
+    CREATE TABLE t_views (id uuid PRIMARY KEY, status text, rider uuid, driver uuid, at int8, body json);
+    CREATE INDEX ON t_views (status, at, id);
+    CREATE INDEX ON t_views (rider, at, id);
+    CREATE INDEX ON t_views (driver, at, id)";
 
 async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
     let mut step = pool.begin().await?;
@@ -586,11 +592,13 @@ async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
         .execute(&mut *step)
         .await?;
     sqlx::query(
-        "INSERT INTO t_entities VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET version = excluded.version",
+        "INSERT INTO t_entities VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET version = excluded.version,
+             deadline = CASE WHEN $4 THEN excluded.deadline ELSE t_entities.deadline END",
     )
     .bind(id)
     .bind(version + 1)
-    .bind(1_i64)
+    .bind(commit.deadline.flatten().map(|at| at.0 as i64))
+    .bind(commit.deadline.is_some())
     .execute(&mut *step)
     .await?;
     let result = commit.result.as_ref().unwrap();
@@ -608,15 +616,29 @@ async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
         .await?;
     if let Some(row) = &commit.view {
         sqlx::query(
-            "INSERT INTO t_views VALUES ($1, $2, $3, $4::json) ON CONFLICT (id) DO UPDATE SET status = excluded.status",
+            "INSERT INTO t_views VALUES ($1, $2, $3, $4, $5, $6::json) ON CONFLICT (id) DO UPDATE
+                 SET status = excluded.status, driver = excluded.driver, body = excluded.body",
         )
         .bind(id)
         .bind(&row.status)
-        .bind(1_i64)
+        .bind(row.rider.map(|it| it.0))
+        .bind(row.driver.map(|it| it.0))
+        .bind(row.at.0 as i64)
         .bind(row.body.to_string())
         .execute(&mut *step)
         .await?;
     }
+    if let Some(state) = &commit.snapshot {
+        sqlx::query(
+            "INSERT INTO t_snapshots VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET version = $2, bytes = $3",
+        )
+        .bind(id)
+        .bind(version + 1)
+        .bind(state)
+        .execute(&mut *step)
+        .await?;
+    }
+    // As if what the commit before wanted told had been meanwhile; of the last one of a life nobody says so.
     sqlx::query("DELETE FROM t_outbox WHERE id = $1 AND version = $2")
         .bind(id)
         .bind(version)

@@ -370,9 +370,10 @@ impl DriverPolicy {
     }
 
     /// Does time on duty under that policy differ from time under this one in what is said as it begins: whose skills count,
-    /// who must be in a shift, and which hours count?
+    /// who must be in a shift, which hours count, and how many are too many?
     pub fn begins_otherwise(&self, other: &Self) -> bool {
-        let said = |it: &Self| (it.self_declared, it.shifts, it.duty_told_ms, it.duty_within_ms);
+        let hours = |it: &Self| (it.duty_told_ms, it.duty_max_ms, it.rest_ms, it.duty_within_ms);
+        let said = |it: &Self| (it.self_declared, it.shifts, hours(it));
         said(self) != said(other)
     }
 }

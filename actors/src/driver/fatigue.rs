@@ -221,6 +221,10 @@ impl Driver {
                 }
             }
             (Doing::Work, Doing::Rest) => self.hours.end(at, &self.policy),
+            // To a build before format 11 what it ends on a break is no work, and `since` is when the break began.
+            (Doing::Work, Doing::Work) if matches!(self.duty, Duty::Break(_)) => {
+                self.hours.end(at, &self.policy);
+            }
             (Doing::Rest, Doing::Rest) | (Doing::Work, Doing::Work) => {}
         }
     }

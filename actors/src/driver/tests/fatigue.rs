@@ -281,13 +281,23 @@ fn a_rest_that_became_longer_is_asked_for_before_it_comes_back() {
     let mut world = at_work();
     world.work(10 * HOUR);
     assert_eq!(world.work(2 * HOUR), ["break_started"]);
-    let (duty_told_ms, rest_ms) = (9 * HOUR as u32, 8 * HOUR as u32);
-    world.policy = DriverPolicy { duty_told_ms, rest_ms, ..by_day() };
+    world.policy = DriverPolicy { rest_ms: 8 * HOUR as u32, ..by_day() };
     world.pass(7 * HOUR);
     assert_eq!(world.set(DutyWish::On), must_rest(HOUR));
     world.pass(HOUR);
     assert_eq!(world.set(DutyWish::On).unwrap(), ["went_off", "went_on"]);
     assert_eq!(world.rest(), None);
+}
+
+#[test]
+fn a_break_with_a_job_leaves_hours_as_builds_before_format_11_read_them() {
+    let mut world = at_work();
+    world.work(9 * HOUR);
+    world.on_job(1, WorkKind::Ride);
+    world.set(DutyWish::Break).unwrap();
+    let kept = serde_json::to_value(&world.driver).unwrap();
+    assert_eq!(kept["hours"]["worked_ms"], world.now.ms_since(START));
+    assert_eq!(kept["hours"]["since"], serde_json::to_value(world.now).unwrap());
 }
 
 #[test]

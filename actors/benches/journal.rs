@@ -7,7 +7,7 @@
 //! In one run, on one private server with `synchronous_commit = on`:
 //!
 //! - `ours`: whole commits through the journal (event, result, effect that is delivered and forgotten,
-//!   every third a deadline and a row in lists with another status, one a snapshot), at 1, 64 and 1,024
+//!   every third a deadline and a row in lists with another status, one of 24 a snapshot), at 1, 64 and 1,024
 //!   entities: deliveries that begin, get a driver and are delivered after 24 commits, when the next one begins;
 //! - `transactions`: what they say, a row for each thing, one transaction per commit, as most programs write it;
 //! - `pgbench`: about the same rows by Postgres' own load tool with prepared statements, each of another entity,
@@ -263,9 +263,10 @@ impl Lives {
 
     fn begin(shard: ShardId) -> Self {
         let command = CommandId::mint();
-        let (seconds, _) = command.0.get_timestamp().unwrap().to_unix();
+        let (seconds, nanos) = command.0.get_timestamp().unwrap().to_unix();
+        let placed = Timestamp(seconds * 1_000 + u64::from(nanos / 1_000_000));
         let order = OrderId::created_by(Uuid::nil(), command, shard);
-        Self { shard, order, placed: Timestamp(seconds * 1_000), version: 0, n_commits: COMMITS }
+        Self { shard, order, placed, version: 0, n_commits: COMMITS }
     }
 
     fn next_commit(&mut self) -> Commit {

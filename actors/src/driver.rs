@@ -246,11 +246,9 @@ impl Decider for Driver {
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::WentOn { at, vehicle, policy } => {
-                let did = self.doing();
                 self.policy = *policy;
                 self.vehicle = Some(Arc::new(vehicle.clone()));
-                self.duty = Duty::On;
-                self.follow_hours(did, *at);
+                self.change_duty(Duty::On, *at);
                 self.link = Link::Live;
                 self.n_silent = 0;
                 self.wants_offers_again();
@@ -259,34 +257,26 @@ impl Decider for Driver {
                 self.heard(*at);
             }
             Event::Resumed { at, vehicle } => {
-                let did = self.doing();
                 self.vehicle = Some(Arc::new(vehicle.clone()));
-                self.duty = Duty::On;
-                self.follow_hours(did, *at);
+                self.change_duty(Duty::On, *at);
                 self.n_silent = 0;
                 self.wants_offers_again();
                 self.comes_to_shift(*at);
                 self.heard(*at);
             }
             Event::BreakStarted { at, why } => {
-                let did = self.doing();
-                self.duty = Duty::Break(*why);
-                self.follow_hours(did, *at);
+                self.change_duty(Duty::Break(*why), *at);
                 if *why == Break::Fatigue {
                     self.hours.owe_rest();
                 }
                 self.changed_at = *at;
             }
             Event::Draining { at, why } => {
-                let did = self.doing();
-                self.duty = Duty::Draining(*why);
-                self.follow_hours(did, *at);
+                self.change_duty(Duty::Draining(*why), *at);
                 self.changed_at = *at;
             }
             Event::WentOff { at, .. } => {
-                let did = self.doing();
-                self.duty = Duty::Off;
-                self.follow_hours(did, *at);
+                self.change_duty(Duty::Off, *at);
                 self.link = Link::Live;
                 self.soft.forget();
                 self.destination = None;
@@ -941,6 +931,12 @@ impl Driver {
     fn room_beside_g(&self, run: Option<RunId>) -> u32 {
         let capacity_g = self.vehicle.as_ref().map_or(0, |vehicle| vehicle.capacity_g);
         capacity_g.saturating_sub(self.load_beside_g(run))
+    }
+
+    fn change_duty(&mut self, duty: Duty, at: Timestamp) {
+        let did = self.doing();
+        self.duty = duty;
+        self.follow_hours(did, at);
     }
 
     /// Most have one job; a `Vec` would make room for four. Whoever was on a break works from now on.

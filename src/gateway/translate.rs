@@ -1122,10 +1122,7 @@ impl Shown for Driver {
             let text = format!("You did not take the last {n} offers. You can take a break.");
             let (by, at) = (Principal::System, *at);
             news.messages.push(Message { job: None, text, by, at, in_a_row: Some(*n) });
-        } else if let Some((text, at)) = of_shifts(event) {
-            let (text, by) = (text.to_owned(), Principal::System);
-            news.messages.push(Message { job: None, text, by, at, in_a_row: None });
-        } else if let Some((text, at)) = of_hours(event) {
+        } else if let Some((text, at)) = of_shifts(event).or_else(|| of_hours(event)) {
             let by = Principal::System;
             news.messages.push(Message { job: None, text, by, at, in_a_row: None });
         }
@@ -1133,13 +1130,13 @@ impl Shown for Driver {
 }
 
 /// What a driver is told that its shifts make of it, and when they did.
-fn of_shifts(event: &driver::Event) -> Option<(&'static str, Timestamp)> {
+fn of_shifts(event: &driver::Event) -> Option<(String, Timestamp)> {
     if let driver::Event::ShiftsSet { at, .. } = event {
-        Some(("Your shifts have changed.", *at))
+        Some(("Your shifts have changed.".to_owned(), *at))
     } else if let driver::Event::Draining { at, why: Leave::ShiftOver } = event {
-        Some(("Your shift is over: what you have is your last.", *at))
+        Some(("Your shift is over: what you have is your last.".to_owned(), *at))
     } else if let driver::Event::WentOff { at, why: Leave::ShiftOver } = event {
-        Some(("Your shift is over: you are off duty.", *at))
+        Some(("Your shift is over: you are off duty.".to_owned(), *at))
     } else {
         None
     }

@@ -526,6 +526,36 @@ test("counters grow and the activity lists what happened", { timeout: 90_000 }, 
   await until("the activity has lines", () => page.locator("#ticker li").count());
 });
 
+test("drivers are listed by what they mean to do, also who is off duty and on no map", { timeout: 90_000 }, async () => {
+  await openDemo();
+  await page.locator('.side [data-tab="drivers"]').click();
+  await until("some are on duty", () => page.locator(".roster li").count());
+  await until("it is said what they do just now", async () => /Busy|Available|Considering/.test(await page.locator(".roster .listed").textContent()));
+  await shot("drivers");
+  const first = page.locator(".roster li button").first();
+  const id = await first.getAttribute("title");
+  await first.click();
+  await page.locator("#details .facts").waitFor();
+  assert.equal(await page.evaluate(() => location.hash), `#/dispatch/${id}`);
+
+  const driver = `driver-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`;
+  const itself = await quiet.token("driver", driver);
+  for (const duty of [{ duty: "on", vehicle: { kind: "van", capacity_g: 50_000, skills: [] } }, { duty: "off" }]) {
+    assert.equal((await quiet.ask(itself, `v1/drivers/${driver}/actions`, { set_duty: duty })).status, 200);
+  }
+  await openQuiet();
+  await page.locator('.side [data-tab="drivers"]').click();
+  await page.locator(".roster .chips button", { hasText: "Offline" }).click();
+  const row = page.locator(`#row-${driver}`);
+  await row.waitFor();
+  assert.match(await row.textContent(), /Offline · Van/);
+  await quiet.ask(await quiet.token("dispatcher"), `v1/drivers/${driver}/actions`, { suspend: { reason: "papers", reassign: true } });
+  await page.locator(".roster .chips button", { hasText: "Blocked" }).click();
+  await row.waitFor();
+  assert.match(await row.textContent(), /Blocked · papers · Van/);
+  assert.deepEqual(complaints, []);
+});
+
 test("a cut connection shows, and comes back by itself", { timeout: 90_000 }, async () => {
   await openDemo();
   await page.evaluate(() => {
@@ -1121,6 +1151,9 @@ for (const colorScheme of ["dark", "light"]) {
       await until("it is there", () => page.locator("#details .details-body > :not(.skeleton)").count());
       await judge(tab);
     }
+    await page.locator('.side [data-tab="drivers"]').click();
+    await until("drivers are listed", () => page.locator(".roster li").count());
+    await judge("drivers");
     await page.locator('.side [data-tab="city"]').click();
     await page.locator(".filters > .icon-button").click();
     await judge("city and filters");

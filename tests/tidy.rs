@@ -5,7 +5,7 @@ use actors::{
     runtime::Phase, search, template, zone,
 };
 use protocol::{
-    DriverId,
+    DriverId, DutyStatus,
     template::DayOutcome,
     trace::{Fate, Parts, Verdict, Weighed, WhyNot},
 };
@@ -301,7 +301,8 @@ fn the_console_has_a_word_for_all_that_is_named() {
         fields.filter_map(|it| it.strip_suffix("_ms")).filter(|it| *it != "cost").collect();
     let stands =
         [template::SET, template::DUE, template::PAUSED, template::OVER, template::REMOVED];
-    let named: [(&str, &[&str]); 8] = [
+    let duties: Vec<&str> = DutyStatus::iter().map(Into::into).collect();
+    let named: [(&str, &[&str]); 9] = [
         ("verdict", Verdict::VARIANTS),
         ("fate", Fate::VARIANTS),
         ("standing", Standing::VARIANTS),
@@ -310,6 +311,7 @@ fn the_console_has_a_word_for_all_that_is_named() {
         ("cost", &parts),
         ("stands", &stands),
         ("day", DayOutcome::VARIANTS),
+        ("status", &duties),
     ];
     for (group, names) in named {
         for name in names {

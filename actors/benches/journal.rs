@@ -6,21 +6,22 @@
 //!
 //! In one run, on one private server with `synchronous_commit = on`:
 //!
-//! - `ours`: whole commits through the journal (event, result, effect that is delivered and forgotten,
-//!   every third a deadline and a row in lists with another status, one of 24 a snapshot), at 1, 64 and 1,024
-//!   entities: deliveries that begin, get a driver and are delivered after 24 commits, when the next one begins;
+//! - `ours`: whole commits through the journal, at 1, 64 and 1,024 deliveries under way: what the demo writes of one, from
+//!   the wish for it to what is thought of its driver. 23 commits of an order, its rider and five drivers, with 39
+//!   events, answers, effects that are delivered and forgotten, deadlines, keys, rows of lists and snapshots ([`LIFE`]);
 //! - `transactions`: what they say, a row for each thing, one transaction per commit, as most programs write it;
 //! - `pgbench`: about the same rows by Postgres' own load tool with prepared statements, each of another entity,
 //!   and nothing in lists;
 //! - `bare`: the ceiling: nothing but event rows, by one `INSERT … SELECT FROM unnest` per batch; in turns with
-//!   whole commits (`ours_1024_again`).
+//!   whole commits (`ours_1024_again`). `ours_to_bare` is commits to a bare row, `event_rows_to_bare` the rows of
+//!   events that these commits have to a bare row.
 //!
 //! Beside each stands what an fsync took just before, and the CPU that a commit cost the server and this
 //! program. Compare ratios within a run, never two runs; only the CPU is about the same on a busy machine.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures")]
 
 use actors::{
-    Commit, Version, ViewRow,
+    Claim, Commit, EntityKey, Version, ViewRow,
     commit::{CommandResult, EncodedEvent},
     journal::{
         EffectKey, Journal,
@@ -31,7 +32,7 @@ use actors::{
 use clap::Parser;
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
-use protocol::{CommandId, OrderId, ShardId, Timestamp};
+use protocol::{CommandId, DriverId, OrderId, RiderId, ShardId, Timestamp};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, postgres::PgPoolOptions};
 use std::{
@@ -226,81 +227,246 @@ impl Stat {
     }
 }
 
-/// What a delivery is, from when it is placed.
-const STATUSES: [&str; 8] = [
-    "searching",
-    "assigned",
-    "en_route_pickup",
-    "at_pickup",
-    "picked_up",
-    "in_transit",
-    "at_dropoff",
-    "delivered",
-];
-/// How many commits it is each of them.
-const COMMITS_EACH: u64 = 3;
-/// How many commits it has.
-const COMMITS: u64 = STATUSES.len() as u64 * COMMITS_EACH;
-/// After so many commits a node writes the state down.
+/// Who of those that a delivery concerns a step of it is about.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Rider,
+    Order,
+    /// One of those who are asked at once; the first takes it.
+    Driver(usize),
+}
+
+/// How many drivers are asked at once.
+const N_ASKED: usize = 5;
+
+/// What a commit does to its entity's deadline.
+#[derive(Debug, Clone, Copy)]
+enum Due {
+    Stays,
+    Moves,
+    Never,
+}
+
+/// What a commit does to the one key of its kind.
+#[derive(Debug, Clone, Copy)]
+enum Keys {
+    None,
+    /// That a rider has one ride.
+    TakesRide,
+    /// A driver's place for a job.
+    TakesSlot,
+    /// Gives both back.
+    Returns,
+}
+
+/// A commit, by what it writes.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    who: Who,
+    /// How many bytes each of its events has, and each of its effects.
+    events: &'static [usize],
+    effects: &'static [usize],
+    due: Due,
+    /// Its row in lists is another; of an order this is its status.
+    row: Option<&'static str>,
+    keys: Keys,
+}
+
+const fn step(who: Who, events: &'static [usize]) -> Step {
+    Step { who, events, effects: &[], due: Due::Stays, row: None, keys: Keys::None }
+}
+
+const fn reserved(nth: usize) -> Step {
+    Step { due: Due::Moves, ..step(Who::Driver(nth), &[245]) }
+}
+
+const fn ended(nth: usize) -> Step {
+    Step { due: Due::Never, ..step(Who::Driver(nth), &[67]) }
+}
+
+/// A delivery from when it is placed, commit by commit: as the demo's crowd made 438 of them (600 drivers, five of whom are asked at once,
+/// ten times as quick as life), whose journal has as many events to a commit, as many bytes to an event and as many rows of lists.
+const LIFE: [Step; 23] = {
+    use Who::{Driver, Order, Rider};
+    [
+        step(Rider, &[61]),
+        Step {
+            effects: &[96],
+            due: Due::Moves,
+            row: Some("searching"),
+            keys: Keys::TakesRide,
+            ..step(Order, &[1_278, 72])
+        },
+        Step {
+            effects: &[409; N_ASKED],
+            due: Due::Moves,
+            ..step(Order, &[513, 137, 138, 138, 138])
+        },
+        reserved(0),
+        reserved(1),
+        reserved(2),
+        reserved(3),
+        reserved(4),
+        Step { effects: &[274], due: Due::Moves, ..step(Driver(0), &[80]) },
+        Step {
+            effects: &[101; N_ASKED],
+            due: Due::Moves,
+            row: Some("assigned"),
+            keys: Keys::TakesSlot,
+            ..step(Order, &[45, 45, 45, 45, 45, 77, 78, 78, 78, 78, 17, 80])
+        },
+        ended(1),
+        ended(2),
+        ended(3),
+        ended(4),
+        Step { due: Due::Never, ..step(Driver(0), &[40]) },
+        Step { row: Some("en_route_pickup"), ..step(Order, &[23]) },
+        Step { due: Due::Moves, row: Some("at_pickup"), ..step(Order, &[51]) },
+        Step { due: Due::Moves, row: Some("in_transit"), ..step(Order, &[35]) },
+        Step {
+            effects: &[95, 94],
+            due: Due::Never,
+            row: Some("delivered"),
+            keys: Keys::Returns,
+            ..step(Order, &[52])
+        },
+        step(Driver(0), &[60]),
+        step(Rider, &[61]),
+        Step { effects: &[99], row: Some("delivered"), ..step(Order, &[36]) },
+        Step { row: Some("on_duty"), ..step(Driver(0), &[36]) },
+    ]
+};
+/// After so many events a node writes the state down.
 const SNAPSHOT_EVERY: u64 = 20;
 
-/// Deliveries in one shard, one after the other.
+/// One of those whom deliveries concern.
+#[derive(Debug, Clone, Copy)]
+struct Actor {
+    key: EntityKey,
+    version: u64,
+    /// Events since its state was last written down.
+    n_unsnapshot: u64,
+    snapshot_bytes: usize,
+}
+
+impl Actor {
+    fn new(key: EntityKey, snapshot_bytes: usize) -> Self {
+        Self { key, version: 0, n_unsnapshot: 0, snapshot_bytes }
+    }
+}
+
+/// Deliveries, one after the other: each a new order of the same rider, of which the same drivers are asked.
 struct Lives {
     shard: ShardId,
-    order: OrderId,
+    rider: Actor,
+    order: Actor,
+    drivers: [Actor; N_ASKED],
     placed: Timestamp,
-    version: u64,
-    /// How many commits the one under way has.
-    n_commits: u64,
+    n_commits: usize,
 }
 
 impl Lives {
-    /// The first is cut short, each by as much else, so that not all begin at once ever after.
+    /// The first is begun somewhere in its middle, each elsewhere: or all would begin at once ever after.
     fn of(author: u64) -> Self {
         let shard = ShardId((author % 1024) as u16);
-        Self { n_commits: 1 + author % COMMITS, ..Self::begin(shard) }
+        let driver = || Actor::new(DriverId(CommandId::mint().0).into(), 860);
+        let mut lives = Self {
+            shard,
+            rider: Actor::new(RiderId(CommandId::mint().0).into(), 27),
+            order: Actor::new(
+                OrderId::created_by(Uuid::nil(), CommandId::mint(), shard).into(),
+                1_939,
+            ),
+            drivers: std::array::from_fn(|_| driver()),
+            placed: Timestamp(0),
+            n_commits: author as usize % LIFE.len(),
+        };
+        lives.begin();
+        lives
     }
 
-    fn begin(shard: ShardId) -> Self {
+    fn begin(&mut self) {
         let command = CommandId::mint();
         let (seconds, nanos) = command.0.get_timestamp().unwrap().to_unix();
-        let placed = Timestamp(seconds * 1_000 + u64::from(nanos / 1_000_000));
-        let order = OrderId::created_by(Uuid::nil(), command, shard);
-        Self { shard, order, placed, version: 0, n_commits: COMMITS }
+        self.placed = Timestamp(seconds * 1_000 + u64::from(nanos / 1_000_000));
+        let order = OrderId::created_by(Uuid::nil(), command, self.shard);
+        self.order = Actor::new(order.into(), self.order.snapshot_bytes);
     }
 
     fn next_commit(&mut self) -> Commit {
-        if self.version == self.n_commits {
-            *self = Self::begin(self.shard);
+        if self.n_commits == LIFE.len() {
+            self.n_commits = 0;
+            self.begin();
         }
-        let commit = commit(self.order, self.placed, self.version);
-        self.version += 1;
+        let step = LIFE[self.n_commits];
+        self.n_commits += 1;
+        let at = Timestamp(self.placed.0 + self.n_commits as u64);
+        let ride = || Claim(format!("ride/{}", self.rider.key.id));
+        let slot = || Claim(format!("driver/{}/slot/0", self.drivers[0].key.id));
+        let (claims_taken, claims_released) = match step.keys {
+            Keys::None => (Vec::new(), Vec::new()),
+            Keys::TakesRide => (vec![ride()], Vec::new()),
+            Keys::TakesSlot => (vec![slot()], Vec::new()),
+            Keys::Returns => (Vec::new(), vec![ride(), slot()]),
+        };
+        let view = step.row.map(|status| self.row(step.who, status, at));
+        let actor = match step.who {
+            Who::Rider => &mut self.rider,
+            Who::Order => &mut self.order,
+            Who::Driver(nth) => &mut self.drivers[nth],
+        };
+        actor.n_unsnapshot += step.events.len() as u64;
+        let snapshot = (actor.n_unsnapshot >= SNAPSHOT_EVERY).then(|| {
+            actor.n_unsnapshot = 0;
+            vec![3; actor.snapshot_bytes]
+        });
+        let event = |n: &usize| EncodedEvent { name: "offer_reserved".into(), bytes: vec![5; *n] };
+        let commit = Commit {
+            events: step.events.iter().map(event).collect(),
+            result: Some(CommandResult { command: CommandId::mint(), bytes: vec![1; 40] }),
+            effects: step.effects.iter().map(|n| vec![2; *n]).collect(),
+            deadline: match step.due {
+                Due::Stays => None,
+                Due::Moves => Some(Some(at)),
+                Due::Never => Some(None),
+            },
+            claims_taken,
+            claims_released,
+            view,
+            snapshot,
+            ..Commit::new(actor.key, Version(actor.version), at)
+        };
+        actor.version = commit.version().0;
         commit
+    }
+
+    fn row(&self, who: Who, status: &str, at: Timestamp) -> ViewRow {
+        let (rider, driver) = (RiderId(self.rider.key.id), DriverId(self.drivers[0].key.id));
+        let is_order = matches!(who, Who::Order);
+        let place = |lat, lon| json!({ "at": { "lat": lat, "lon": lon }, "label": "KG 7 Ave", "note": "x".repeat(40) });
+        let body = if is_order {
+            json!({
+                "id": self.order.key.to_string(), "kind": "delivery", "status": status, "rider": rider, "driver": driver,
+                "pickup": place(-1.95, 30.06), "dropoff": place(-1.93, 30.1),
+                "fare": { "amount": 1_500, "currency": "RWF" }, "placed_at": self.placed, "changed_at": at,
+            })
+        } else {
+            json!({ "vehicle": "moto", "blocked": null, "fleet": null, "rating": at.0 % 500 })
+        };
+        ViewRow {
+            status: status.to_owned(),
+            rider: is_order.then_some(rider),
+            driver: (status != "searching").then_some(driver),
+            at: if is_order { self.placed } else { Timestamp(1) },
+            body,
+        }
     }
 }
 
-/// The commit after `version`, with all that commits carry.
-fn commit(order: OrderId, placed: Timestamp, version: u64) -> Commit {
-    let at = Timestamp(placed.0 + version);
-    let nth = version / COMMITS_EACH;
-    let moves = version.is_multiple_of(COMMITS_EACH);
-    let row = || ViewRow {
-        status: STATUSES[nth as usize].to_owned(),
-        rider: Some(protocol::RiderId(order.0)),
-        driver: (nth > 0).then_some(protocol::DriverId(order.0)),
-        at: placed,
-        body: json!({ "pickup": "KG 7 Ave", "dropoff": "KN 3 Rd", "fare": 1_500, "note": "x".repeat(120) }),
-    };
-    let is_over = nth + 1 == STATUSES.len() as u64;
-    Commit {
-        events: vec![EncodedEvent { name: "position_changed".into(), bytes: vec![5; 120] }],
-        result: Some(CommandResult { command: CommandId::mint(), bytes: vec![1; 24] }),
-        effects: vec![vec![2; 100]],
-        deadline: moves.then_some((!is_over).then_some(at)),
-        view: moves.then(row),
-        snapshot: (version + 1).is_multiple_of(SNAPSHOT_EVERY).then(|| vec![3; 1_200]),
-        ..Commit::new(order.into(), Version(version), at)
-    }
+/// How many events a commit has, all in all.
+fn events_per_commit() -> f64 {
+    let n_events: usize = LIFE.iter().map(|step| step.events.len()).sum();
+    n_events as f64 / LIFE.len() as f64
 }
 
 impl Bench {
@@ -331,9 +497,11 @@ impl Bench {
             "transactions": transactions.json(),
             "pgbench_per_s": pgbench,
             "bare": bare.json(),
+            "deliveries_per_s": (again.per_s() / LIFE.len() as f64).round(),
             "ours_to_transactions": again.per_s() / transactions.per_s(),
             "ours_to_bare": again.per_s() / bare.per_s(),
             "ours_to_bare_by_turn": ratios,
+            "event_rows_to_bare": again.per_s() * events_per_commit() / bare.per_s(),
         })
     }
 
@@ -372,7 +540,7 @@ impl Bench {
         Cpu::used(self.probe.parent().unwrap())
     }
 
-    /// `n` entities, each committing as soon as it is answered, or all together `rate` times a second.
+    /// `n` deliveries at a time, each committing as soon as it is answered, or all together `rate` times a second.
     async fn ours(
         &self,
         journal: &Arc<PostgresJournal>,
@@ -402,11 +570,18 @@ impl Bench {
                         None => tokio::time::Instant::now(),
                     };
                     let commit = lives.next_commit();
-                    let effect =
-                        EffectKey { source: commit.entity, version: commit.version(), index: 0 };
+                    let (source, version) = (commit.entity, commit.version());
+                    let told = (0..commit.effects.len() as u32).map(|index| EffectKey {
+                        source,
+                        version,
+                        index,
+                    });
+                    let told: Vec<_> = told.collect();
                     journal.commit(commit).await.unwrap();
                     latency.push(began.elapsed().as_micros() as u32);
-                    journal.delivered(vec![effect]).await.unwrap();
+                    if !told.is_empty() {
+                        journal.delivered(told).await.unwrap();
+                    }
                 }
                 latency
             })
@@ -566,12 +741,13 @@ const BARE: &str = "
 
 /// The rows of a commit as a program without group commit keeps them.
 const TABLES: &str = "
-    DROP TABLE IF EXISTS t_events, t_entities, t_results, t_outbox, t_snapshots, t_views;
+    DROP TABLE IF EXISTS t_events, t_entities, t_results, t_outbox, t_snapshots, t_views, t_claims;
     CREATE TABLE t_events (id uuid, version int8, at int8, name text, bytes bytea, PRIMARY KEY (id, version));
     CREATE TABLE t_entities (id uuid PRIMARY KEY, version int8, deadline int8);
     CREATE TABLE t_results (id uuid, command uuid, bytes bytea, PRIMARY KEY (id, command));
-    CREATE TABLE t_outbox (id uuid, version int8, bytes bytea, PRIMARY KEY (id, version));
+    CREATE TABLE t_outbox (id uuid, version int8, place int4, bytes bytea, PRIMARY KEY (id, version, place));
     CREATE TABLE t_snapshots (id uuid PRIMARY KEY, version int8, bytes bytea);
+    CREATE TABLE t_claims (claim text PRIMARY KEY, id uuid);
     CREATE TABLE t_views (id uuid PRIMARY KEY, status text, rider uuid, driver uuid, at int8, body json);
     CREATE INDEX ON t_views (status, at, id);
     CREATE INDEX ON t_views (rider, at, id);
@@ -579,25 +755,28 @@ const TABLES: &str = "
 
 async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
     let mut step = pool.begin().await?;
-    let (id, version) = (commit.entity.id, commit.expected.0 as i64);
+    let (id, expected) = (commit.entity.id, commit.expected.0 as i64);
+    let version = commit.version().0 as i64;
     sqlx::query("SELECT version FROM t_entities WHERE id = $1 FOR UPDATE")
         .bind(id)
         .fetch_optional(&mut *step)
         .await?;
-    sqlx::query("INSERT INTO t_events VALUES ($1, $2, $3, $4, $5)")
-        .bind(id)
-        .bind(version + 1)
-        .bind(1_i64)
-        .bind(&commit.events[0].name)
-        .bind(&commit.events[0].bytes)
-        .execute(&mut *step)
-        .await?;
+    for (event, nth) in commit.events.iter().zip(1..) {
+        sqlx::query("INSERT INTO t_events VALUES ($1, $2, $3, $4, $5)")
+            .bind(id)
+            .bind(expected + nth)
+            .bind(1_i64)
+            .bind(&event.name)
+            .bind(&event.bytes)
+            .execute(&mut *step)
+            .await?;
+    }
     sqlx::query(
         "INSERT INTO t_entities VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET version = excluded.version,
              deadline = CASE WHEN $4 THEN excluded.deadline ELSE t_entities.deadline END",
     )
     .bind(id)
-    .bind(version + 1)
+    .bind(version)
     .bind(commit.deadline.flatten().map(|at| at.0 as i64))
     .bind(commit.deadline.is_some())
     .execute(&mut *step)
@@ -609,12 +788,29 @@ async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
         .bind(&result.bytes)
         .execute(&mut *step)
         .await?;
-    sqlx::query("INSERT INTO t_outbox VALUES ($1, $2, $3)")
-        .bind(id)
-        .bind(version + 1)
-        .bind(&commit.effects[0])
-        .execute(&mut *step)
-        .await?;
+    for (effect, place) in commit.effects.iter().zip(0_i32..) {
+        sqlx::query("INSERT INTO t_outbox VALUES ($1, $2, $3, $4)")
+            .bind(id)
+            .bind(version)
+            .bind(place)
+            .bind(effect)
+            .execute(&mut *step)
+            .await?;
+    }
+    for claim in &commit.claims_taken {
+        sqlx::query("INSERT INTO t_claims VALUES ($1, $2)")
+            .bind(&claim.0)
+            .bind(id)
+            .execute(&mut *step)
+            .await?;
+    }
+    for claim in &commit.claims_released {
+        sqlx::query("DELETE FROM t_claims WHERE claim = $1 AND id = $2")
+            .bind(&claim.0)
+            .bind(id)
+            .execute(&mut *step)
+            .await?;
+    }
     if let Some(row) = &commit.view {
         sqlx::query(
             "INSERT INTO t_views VALUES ($1, $2, $3, $4, $5, $6::json) ON CONFLICT (id) DO UPDATE
@@ -634,15 +830,15 @@ async fn one_transaction(pool: &PgPool, commit: &Commit) -> sqlx::Result<()> {
             "INSERT INTO t_snapshots VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET version = $2, bytes = $3",
         )
         .bind(id)
-        .bind(version + 1)
+        .bind(version)
         .bind(state)
         .execute(&mut *step)
         .await?;
     }
-    // As if what the commit before wanted told had been meanwhile; of the last one of a life nobody says so.
+    // As if what its commit before wanted told had been meanwhile; of the last one of a life nobody says so.
     sqlx::query("DELETE FROM t_outbox WHERE id = $1 AND version = $2")
         .bind(id)
-        .bind(version)
+        .bind(expected)
         .execute(&mut *step)
         .await?;
     step.commit().await
@@ -656,7 +852,7 @@ SELECT version FROM t_entities WHERE id = md5(:n::text)::uuid FOR UPDATE;
 INSERT INTO t_events VALUES (md5(:n::text)::uuid, :client_id * 1000000000::int8 + :n, 1, 'position_changed', decode(repeat('05', 120), 'hex')) ON CONFLICT DO NOTHING;
 INSERT INTO t_entities VALUES (md5(:n::text)::uuid, 1, 1) ON CONFLICT (id) DO UPDATE SET version = excluded.version;
 INSERT INTO t_results VALUES (md5(:n::text)::uuid, gen_random_uuid(), decode(repeat('01', 24), 'hex'));
-INSERT INTO t_outbox VALUES (md5(:n::text)::uuid, :client_id * 1000000000::int8 + :n, decode(repeat('02', 100), 'hex')) ON CONFLICT DO NOTHING;
+INSERT INTO t_outbox VALUES (md5(:n::text)::uuid, :client_id * 1000000000::int8 + :n, 0, decode(repeat('02', 100), 'hex')) ON CONFLICT DO NOTHING;
 DELETE FROM t_outbox WHERE id = md5(:n::text)::uuid AND version = 0;
 END;
 ";

@@ -85,7 +85,8 @@ pub trait Decider:
     /// What the region it is in should know about it in this state; `None` for "not there".
     fn listing(&self, id: Self::Id) -> Option<Listing>;
 
-    /// Its row in lists and searches; `None` before it exists.
+    /// Its row in lists and searches; `None` before it exists, and for kinds that are in no list. One that is not as before is
+    /// written, and is much of what a commit costs: so it has nothing that moves and that no list is read for.
     fn view(&self, id: Self::Id) -> Option<ViewRow>;
 
     /// Its mark on the dispatcher's map in this state; `None` for "not there".

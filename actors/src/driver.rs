@@ -39,8 +39,8 @@ use crate::{
 use fatigue::Hours;
 use matching::Standing;
 use protocol::{
-    DriverId, DriverStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId, RunId,
-    Timestamp,
+    DriverId, DriverStatus, DutyStatus, JobId, OfferId, OfferStatus, PartnerId, Point, RescueId,
+    RunId, Timestamp,
     view::{DriverView, Grant, Hint, Mark, OffShift, Offer, Rates, WorkKind},
     work::Vehicle,
 };
@@ -647,23 +647,15 @@ impl Decider for Driver {
 
     fn view(&self, id: DriverId) -> Option<ViewRow> {
         (self.changed_at > Timestamp::default()).then(|| ViewRow {
-            status: self.status().to_string(),
+            status: self.duty_status().to_string(),
             rider: None,
             driver: Some(id),
-            at: self.changed_at,
+            at: self.hours.since(),
             body: serde_json::json!({
-                "status": self.status(),
                 "vehicle": self.vehicle.as_ref().map(|vehicle| vehicle.kind),
-                "jobs": self.current_jobs(),
                 "blocked": self.blocked(),
                 "fleet": self.fleet,
                 "rating": self.record.rating(),
-                "offers": {
-                    "made": self.record.n_offered,
-                    "accepted": self.record.n_accepted,
-                    "declined": self.record.n_declined,
-                    "ignored": self.record.n_ignored,
-                },
             }),
         })
     }
@@ -852,22 +844,34 @@ impl Driver {
 
     /// Whether it can be given work, as everyone is told.
     pub fn status(&self) -> DriverStatus {
-        if self.stranded.is_some() || self.ban.is_some() && self.jobs.is_empty() {
-            return DriverStatus::Blocked;
-        }
-        match (self.duty, self.link) {
-            (Duty::Off, _) => DriverStatus::Offline,
-            (_, Link::Stale | Link::Lost) => DriverStatus::Unreachable,
-            (Duty::Break(_), Link::Live) => DriverStatus::OnBreak,
-            (Duty::On | Duty::Draining(_), Link::Live) if !self.leases.is_empty() => {
+        match self.duty_status() {
+            DutyStatus::Blocked => DriverStatus::Blocked,
+            DutyStatus::Offline => DriverStatus::Offline,
+            DutyStatus::Unreachable => DriverStatus::Unreachable,
+            DutyStatus::OnBreak => DriverStatus::OnBreak,
+            DutyStatus::Leaving | DutyStatus::OnDuty if !self.leases.is_empty() => {
                 DriverStatus::Offered
             }
-            (Duty::Draining(_), Link::Live) => DriverStatus::Busy,
-            (Duty::On, Link::Live) => match self.room_for(WorkKind::Delivery) {
+            DutyStatus::Leaving => DriverStatus::Busy,
+            DutyStatus::OnDuty => match self.room_for(WorkKind::Delivery) {
                 None => DriverStatus::Busy,
                 Some(_) if self.jobs.is_empty() => DriverStatus::Available,
                 Some(_) => DriverStatus::PartlyBusy,
             },
+        }
+    }
+
+    /// What it means to do.
+    pub fn duty_status(&self) -> DutyStatus {
+        if self.stranded.is_some() || self.ban.is_some() && self.jobs.is_empty() {
+            return DutyStatus::Blocked;
+        }
+        match (self.duty, self.link) {
+            (Duty::Off, _) => DutyStatus::Offline,
+            (_, Link::Stale | Link::Lost) => DutyStatus::Unreachable,
+            (Duty::Break(_), Link::Live) => DutyStatus::OnBreak,
+            (Duty::Draining(_), Link::Live) => DutyStatus::Leaving,
+            (Duty::On, Link::Live) => DutyStatus::OnDuty,
         }
     }
 

@@ -311,14 +311,9 @@ impl Decider for Rider {
         None
     }
 
-    fn view(&self, id: RiderId) -> Option<ViewRow> {
-        (self.changed_at > Timestamp::default()).then(|| ViewRow {
-            status: if self.jobs.is_empty() { "idle" } else { "active" }.to_owned(),
-            rider: Some(id),
-            driver: None,
-            at: self.changed_at,
-            body: serde_json::json!({ "jobs": self.jobs().collect::<Vec<_>>() }),
-        })
+    /// Riders are not listed: what one of them has open, their orders say.
+    fn view(&self, _id: RiderId) -> Option<ViewRow> {
+        None
     }
 
     fn mark(&self, _id: RiderId) -> Option<Mark> {

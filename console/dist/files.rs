@@ -4,9 +4,9 @@
     ("console.css", include_bytes!("console.css") as &[u8], false),
     ("console.js", include_bytes!("console.js") as &[u8], false),
     ("favicon.svg", include_bytes!("favicon.svg") as &[u8], false),
-    ("fr-8ebaf80c.js", include_bytes!("fr-8ebaf80c.js") as &[u8], true),
+    ("fr-892bd6d0.js", include_bytes!("fr-892bd6d0.js") as &[u8], true),
     ("index.html", include_bytes!("index.html") as &[u8], false),
     ("maplibre-gl-worker.mjs", include_bytes!("maplibre-gl-worker.mjs") as &[u8], false),
-    ("rw-19182288.js", include_bytes!("rw-19182288.js") as &[u8], true),
-    ("views-b3be9fa4.js", include_bytes!("views-b3be9fa4.js") as &[u8], true),
+    ("rw-28cc0db9.js", include_bytes!("rw-28cc0db9.js") as &[u8], true),
+    ("views-162da7ec.js", include_bytes!("views-162da7ec.js") as &[u8], true),
 ]

@@ -32,7 +32,7 @@ pub use money::{Currency, Fare, FareLine, Money};
 pub use principal::{Principal, Role};
 pub use refused::{Code, Refused};
 pub use status::{
-    DriverStatus, FulfilmentStatus, IncidentStatus, MemberStatus, OfferStatus, OrderStatus,
-    RescueStatus, RunStatus,
+    DriverStatus, DutyStatus, FulfilmentStatus, IncidentStatus, MemberStatus, OfferStatus,
+    OrderStatus, RescueStatus, RunStatus,
 };
 pub use time::Timestamp;

@@ -170,6 +170,23 @@ statuses! {
         Available,
     }
 
+    /// What a driver means to do, which it changes a few times a day: lists of drivers go by it, for its
+    /// [`DriverStatus`] moves with every offer.
+    DutyStatus {
+        /// May not work.
+        Blocked,
+        /// Off duty.
+        Offline,
+        /// On duty and not heard of for too long.
+        Unreachable,
+        /// On duty, resting.
+        OnBreak,
+        /// Ends what it has, and then goes off duty.
+        Leaving,
+        /// On duty.
+        OnDuty,
+    }
+
     /// Where an offer is.
     OfferStatus {
         /// Made, and the driver is being reserved.

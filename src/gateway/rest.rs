@@ -12,6 +12,7 @@ use crate::auth::{Identity, scope::Asker, unauthenticated};
 use actors::{
     EntityKey, Kind, Version,
     journal::{Recorded, ViewQuery},
+    zone::{OPEN, PAUSED, SCARCE},
 };
 use axum::{
     Json,
@@ -23,7 +24,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use protocol::{
-    Code, CommandId, DriverId, OrderId, Point, Principal, Refused, RescueId, RiderId, Timestamp,
+    Code, CommandId, DriverId, DutyStatus, IncidentStatus, OrderId, OrderStatus, Point, Principal,
+    Refused, RescueId, RescueStatus, RiderId, RunStatus, Timestamp,
     frame::Done,
     view::{DriverView, OrderView, RescueView, RiderView},
     work::{DriverAction, NewOrder, NewRescue, OrderAction, RescueAction, RiderAction, Wish},
@@ -391,10 +393,13 @@ impl Gate {
         if !(1..=most).contains(&limit) {
             return Err(invalid("limit", "1 to 100").into());
         }
-        let statuses = match &query.status {
+        let statuses: Vec<String> = match &query.status {
             Some(text) => text.split(',').map(str::to_owned).collect(),
             None => Vec::new(),
         };
+        if let Some(unknown) = statuses.iter().find(|it| !is_status(kind, it)) {
+            return Err(invalid("status", &format!("{unknown:?} is no status of these")).into());
+        }
         let after = query.before.as_deref().map(parse_cursor).transpose()?;
         let view_query =
             ViewQuery { statuses, rider, driver, after, ..ViewQuery::newest(kind, limit) };
@@ -416,6 +421,19 @@ impl Gate {
             })
             .collect();
         Ok(Json(Page { items, next }))
+    }
+}
+
+/// Is there such a status of that kind? Those of what admins make are theirs to know.
+fn is_status(kind: Kind, text: &str) -> bool {
+    match kind {
+        Kind::Order => OrderStatus::from_str(text).is_ok(),
+        Kind::Rescue => RescueStatus::from_str(text).is_ok(),
+        Kind::Driver => DutyStatus::from_str(text).is_ok(),
+        Kind::Incident => IncidentStatus::from_str(text).is_ok(),
+        Kind::Run => RunStatus::from_str(text).is_ok(),
+        Kind::Zone => [PAUSED, SCARCE, OPEN].contains(&text),
+        Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => true,
     }
 }
 
@@ -474,7 +492,7 @@ pub(super) struct Row {
     id: String,
     /// Where it is in its life.
     status: String,
-    /// When it began.
+    /// When it began; of a driver, since when it works, or has not (0: it never did).
     at: Timestamp,
     /// Whose.
     rider: Option<RiderId>,
@@ -742,6 +760,25 @@ pub(super) async fn act_on_rescue(
 ) -> Result<Json<Done>, Answered> {
     let wish = action_on(id, action).map(|(id, action)| Wish::Rescue { id, action });
     Ok(Json(gate.wish_in_time(asker, key, wish).await?))
+}
+
+/// Drivers, for staff: those who came or went last first, also those who are off duty. `status` is what each means to do (any of
+/// `on_duty`, `leaving`, `on_break`, `unreachable`, `blocked`, `offline`) and `at` since when it works, or has not; 0 if it never
+/// did. What it does just now its own view and the board tell.
+#[utoipa::path(
+    get, path = "/v1/drivers", tag = "drivers", security(("bearer" = [])), params(ListQuery),
+    responses(
+        (status = 200, body = Page), (status = 401, body = Refused), (status = 403, body = Refused),
+        (status = 422, body = Refused)
+    )
+)]
+pub(super) async fn list_drivers(
+    State(gate): State<Arc<Gate>>,
+    caller: Caller,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page>, Answered> {
+    caller.staff()?;
+    gate.list(Kind::Driver, caller.0, query).await
 }
 
 /// One driver: oneself, or anyone for staff.

@@ -459,7 +459,11 @@ impl Gate {
             }
             Kind::Zone => return scope.meets(ZoneId(key.id)),
             Kind::Run => return self.is_run_within(*key, scope, drivers).await.unwrap_or(false),
-            Kind::Driver | Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => {
+            Kind::Driver => {
+                let driver = DriverId(key.id);
+                return self.is_driver_within(driver, scope, drivers).await.unwrap_or(false);
+            }
+            Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => {
                 return false;
             }
         };

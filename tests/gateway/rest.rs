@@ -1,8 +1,9 @@
 //! REST from outside: the same rules as on the socket, in HTTP's words.
 
 use crate::{
+    control::on_duty,
     node::{Node, driver, outrider, rider},
-    ride::{PICKUP, new_ride},
+    ride::{PICKUP, hear_offer, new_ride},
 };
 use flate2::{Compression, write::GzEncoder};
 use protocol::{OrderId, Principal};
@@ -468,9 +469,51 @@ async fn pages_of_a_list_follow_each_other() {
     seen.sort();
     seen.dedup();
     assert_eq!((n_seen, seen.len()), (5, 5));
-    for bad in ["limit=0", "limit=101", "before=yesterday", "colour=red"] {
+    for bad in ["limit=0", "limit=101", "before=yesterday", "colour=red", "status=searching,lost"] {
         assert_refused(staff.get(&format!("/v1/orders?{bad}")).await, 422, "invalid").await;
     }
+}
+
+#[tokio::test]
+async fn drivers_are_listed_by_what_they_mean_to_do_and_stay_so_through_offers() {
+    let node = Node::start();
+    let staff = Caller::new(&node, Principal::Dispatcher);
+    for stranger in [rider(1), driver(1)] {
+        let stranger = Caller::new(&node, stranger);
+        assert_refused(stranger.get("/v1/drivers").await, 403, "forbidden").await;
+    }
+    let unknown = staff.get("/v1/drivers?status=available").await;
+    assert_refused(unknown, 422, "invalid").await;
+
+    let mut asked = on_duty(&node, 1, 0.0).await;
+    let here = json_of(staff.get("/v1/drivers?status=on_duty,leaving").await).await;
+    let [row] = here["items"].as_array().unwrap().as_slice() else { panic!("{here}") };
+    assert_eq!((&row["id"], &row["status"]), (&json!(driver(1).to_string()), &json!("on_duty")));
+    assert_eq!(
+        row["body"],
+        json!({ "vehicle": "moto", "blocked": null, "fleet": null, "rating": 500 })
+    );
+    assert!(row["at"].as_u64().unwrap() > 0, "{row}");
+    Caller::new(&node, rider(2)).place().await;
+    hear_offer(&mut asked).await;
+    assert_eq!(json_of(staff.get("/v1/drivers").await).await, here, "though it was asked");
+
+    let _banned = on_duty(&node, 3, 20.0).await;
+    let suspend = json!({ "suspend": { "reason": "a test", "reassign": true } });
+    let path = format!("/v1/drivers/{}/actions", driver(3));
+    assert_eq!(staff.post(&path, &suspend).await.status(), StatusCode::OK);
+    let ids = |page: &Value| -> Vec<Value> {
+        page["items"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect()
+    };
+    let blocked = json_of(staff.get("/v1/drivers?status=blocked").await).await;
+    assert_eq!(ids(&blocked), [json!(driver(3).to_string())]);
+    assert_eq!(blocked["items"][0]["body"]["blocked"], "a test");
+    let all = json_of(staff.get("/v1/drivers").await).await;
+    assert_eq!(
+        ids(&all),
+        [driver(3), driver(1)].map(|it| json!(it.to_string())),
+        "who came or went last is first"
+    );
 }
 
 #[tokio::test]

@@ -511,6 +511,8 @@ async fn who_is_here_is_found_among_many_of_elsewhere() {
     until(&everywhere, marks, |page| drivers_of(page).len() == 6).await;
     until(&here, marks, |page| drivers_of(page) == some(&[4, 5, 6])).await;
     until(&here, &format!("{marks}&limit=2"), |page| drivers_of(page) == some(&[4, 5])).await;
+    until(&here, "/v1/drivers", |page| ids(page) == some(&[4, 5, 6])).await;
+    until(&everywhere, "/v1/drivers", |page| ids(page) == some(&[1, 2, 3, 4, 5, 6])).await;
 }
 
 #[tokio::test]

@@ -115,6 +115,11 @@ impl Hours {
         self.is_told = true;
     }
 
+    /// Since when it works, or has not; zero if it never did.
+    pub(super) fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// How long it has worked by `now` since it last rested properly, in milliseconds.
     pub(super) fn worked_ms(&self, now: Timestamp, does: Doing) -> u32 {
         let going_on = match does {

@@ -308,6 +308,28 @@ fn an_offer_becomes_a_job_and_the_driver_is_free_again() {
     "#);
 }
 
+/// A row is much of what a commit costs, and a driver commits twice for each offer.
+#[test]
+fn offers_and_jobs_leave_its_row_as_it_is() {
+    let mut world = World::on_duty();
+    let row = world.driver.view(me()).unwrap();
+    assert_eq!((row.status.as_str(), row.at), ("on_duty", START));
+    let offer = world.offer(0, ride(1), WorkKind::Ride);
+    world.pass(SECOND);
+    world.reserve(&offer).unwrap();
+    assert_eq!(world.status(), DriverStatus::Offered);
+    world.ask(own(), Command::DeclineOffer { offer: offer.id }).unwrap();
+    let job = world.on_job(2, WorkKind::Ride);
+    assert_eq!(world.status(), DriverStatus::Busy);
+    world.pass(MINUTE);
+    world.end(job).unwrap();
+    assert_eq!(world.driver.view(me()), Some(row));
+
+    world.set(DutyWish::Break).unwrap();
+    let row = world.driver.view(me()).unwrap();
+    assert_eq!((row.status.as_str(), row.at), ("on_break", world.now));
+}
+
 #[test]
 fn an_offer_that_was_seen_is_passed_on_to_its_job_and_not_written_down() {
     let mut world = World::on_duty();
@@ -1622,18 +1644,14 @@ fn a_journal_of_version_1_still_replays() {
     {
       "blocked": "papers",
       "fleet": "partner-0192f3c8aaaa7000800000000000eeee",
-      "jobs": [],
-      "offers": {
-        "accepted": 3,
-        "declined": 1,
-        "ignored": 1,
-        "made": 6
-      },
       "rating": 400,
-      "status": "blocked",
       "vehicle": "moto"
     }
     "#);
+    let shown = driver.driver_view(me(), 1);
+    assert_eq!((shown.status, shown.jobs.len()), (DriverStatus::Blocked, 0));
+    let rates = shown.rates;
+    assert_eq!((rates.made, rates.accepted, rates.declined, rates.ignored), (6, 3, 1, 1));
 }
 
 // Laws.

@@ -10,8 +10,8 @@ import { IconButton, Tabs, useKeys } from "../ui.js";
 import { t } from "../words.js";
 import { Queue } from "./queue.js";
 
-type Side = "queue" | "city" | "activity";
-const SIDES: readonly Side[] = ["queue", "city", "activity"];
+type Side = "queue" | "drivers" | "city" | "activity";
+const SIDES: readonly Side[] = ["queue", "drivers", "city", "activity"];
 
 export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean }): JSX.Element {
   const app = useApp();
@@ -35,6 +35,7 @@ export function Dispatch({ id, isShown }: { id: string | null; isShown: boolean 
       <section class="side" aria-label={t("side")}>
         <Tabs label={t("side")} current={side} onChoose={setSide} names={SIDES.map((name) => ({ name, label: t(`side.${name}`), count: name === "queue" && n > 0 ? n : undefined }))} />
         <Queue selected={id} isShown={side === "queue"} isListening={isShown} onOpen={show} onCount={setN} />
+        {side === "drivers" ? <Later>{({ Drivers }) => <Drivers selected={id} onOpen={show} />}</Later> : null}
         {side === "city" ? <Later>{({ City }) => <City />}</Later> : null}
         {side === "activity" ? <Later>{({ Activity }) => <Activity onOpen={show} />}</Later> : null}
       </section>

@@ -44,7 +44,7 @@ export function Incidents({ answer, incidents, selected, onOpen }: {
   const { live } = useApp();
   useTick(1000);
   return (
-    <div class="incidents">
+    <div class="listed">
       {answer === null ? <Loading rows={4} /> : "refused" in answer ? <Refusal refused={answer.refused} />
         : incidents.length === 0 ? <Empty>{t("queue.empty.incidents")}</Empty> : null}
       <ul aria-label={t("incidents.list")}>

@@ -27,7 +27,8 @@ export const en = {
   "kind.foot": "On foot", "kind.bicycle": "Bicycle", "kind.moto": "Moto", "kind.car": "Car", "kind.van": "Van", "kind.tow_truck": "Tow truck", "kind.zone": "Zone",
   "sort.ride": "Rides", "sort.delivery": "Deliveries", "sort.rescue": "Rescues",
 
-  "side": "Work and city", "side.queue": "Queue", "side.city": "City", "side.activity": "Activity", "details": "Details",
+  "side": "Work and city", "side.queue": "Queue", "side.drivers": "Drivers", "side.city": "City", "side.activity": "Activity", "details": "Details",
+  "drivers.list": "Drivers, who came or went last first", "drivers.empty": "Nobody.", "drivers.first": "From the beginning", "drivers.since": "Since it began, or ended, to work",
   "queue.search": "Filter by id, status, driver…", "queue.piles": "What to list", "queue.open": "Open", "queue.waiting": "Waiting", "queue.late": "Late", "queue.rescues": "Rescues",
   "queue.list": "Orders and rescues, most urgent first", "queue.with": "driver {driver}", "queue.no_match": "Nothing here matches.",
   "queue.empty.open": "Nothing is open. New orders and rescues appear here by themselves.", "queue.empty.waiting": "Nobody waits for a driver.",
@@ -116,7 +117,7 @@ export const en = {
 
   "priority.low": "Low", "priority.normal": "Normal", "priority.high": "High", "priority.urgent": "Urgent",
   "status.available": "Available", "status.offered": "Considering an offer", "status.partly_busy": "Partly busy", "status.busy": "Busy", "status.on_break": "On a break",
-  "status.unreachable": "Unreachable", "status.offline": "Offline", "status.blocked": "Blocked",
+  "status.unreachable": "Unreachable", "status.offline": "Offline", "status.blocked": "Blocked", "status.on_duty": "On duty", "status.leaving": "Leaving",
   "status.awaiting_payment": "Awaiting payment", "status.scheduled": "Scheduled", "status.waiting": "Waiting", "status.searching": "Searching", "status.job_feed": "Open to all drivers",
   "status.assigned": "Assigned", "status.en_route_pickup": "Driver on the way", "status.at_pickup": "At pickup", "status.in_progress": "Riding", "status.picked_up": "Picked up",
   "status.in_transit": "In transit", "status.at_stop": "At a stop", "status.at_dropoff": "At dropoff", "status.failed_attempt": "Attempt failed", "status.returning": "Returning",

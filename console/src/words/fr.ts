@@ -26,7 +26,8 @@ export const fr: Words = {
   "kind.foot": "À pied", "kind.bicycle": "Vélo", "kind.moto": "Moto", "kind.car": "Voiture", "kind.van": "Fourgon", "kind.tow_truck": "Dépanneuse", "kind.zone": "Zone",
   "sort.ride": "Courses", "sort.delivery": "Livraisons", "sort.rescue": "Secours",
 
-  "side": "Travail et ville", "side.queue": "File", "side.city": "Ville", "side.activity": "Activité", "details": "Détails",
+  "side": "Travail et ville", "side.queue": "File", "side.drivers": "Chauffeurs", "side.city": "Ville", "side.activity": "Activité", "details": "Détails",
+  "drivers.list": "Chauffeurs, du dernier arrivé ou parti au premier", "drivers.empty": "Personne.", "drivers.first": "Depuis le début", "drivers.since": "Depuis qu’il travaille, ou ne travaille plus",
   "queue.search": "Filtrer : identifiant, état, chauffeur…", "queue.piles": "Que lister", "queue.open": "Ouverts", "queue.waiting": "En attente", "queue.late": "Retards", "queue.rescues": "Secours",
   "queue.list": "Commandes et secours, les plus urgents d’abord", "queue.with": "chauffeur {driver}", "queue.no_match": "Rien ne correspond.",
   "queue.empty.open": "Rien n’est ouvert. Les nouvelles commandes et les secours apparaissent ici d’eux-mêmes.", "queue.empty.waiting": "Personne n’attend de chauffeur.",
@@ -115,7 +116,7 @@ export const fr: Words = {
 
   "priority.low": "Basse", "priority.normal": "Normale", "priority.high": "Haute", "priority.urgent": "Urgente",
   "status.available": "Disponible", "status.offered": "Examine une offre", "status.partly_busy": "En partie occupé", "status.busy": "Occupé", "status.on_break": "En pause",
-  "status.unreachable": "Injoignable", "status.offline": "Hors ligne", "status.blocked": "Bloqué",
+  "status.unreachable": "Injoignable", "status.offline": "Hors ligne", "status.blocked": "Bloqué", "status.on_duty": "En service", "status.leaving": "S’en va",
   "status.awaiting_payment": "Paiement attendu", "status.scheduled": "Planifiée", "status.waiting": "En attente", "status.searching": "Recherche", "status.job_feed": "Ouverte à tous",
   "status.assigned": "Attribuée", "status.en_route_pickup": "Chauffeur en route", "status.at_pickup": "Sur place", "status.in_progress": "En course", "status.picked_up": "Prise en charge",
   "status.in_transit": "En transit", "status.at_stop": "À une étape", "status.at_dropoff": "À l’arrivée", "status.failed_attempt": "Tentative échouée", "status.returning": "Retour",

@@ -14,6 +14,8 @@ export type Verdict = "proposed" | "held_too_far" | "held_busy" | "outbid" | "no
 export type Fate = "proposed" | "held" | "taken" | "spare";
 /** What the cost of a driver is made of: each is a field `…_ms` of what a round weighed. */
 export type CostPart = "travel" | "busy" | "idle" | "rating" | "level" | "refusal" | "excess" | "fairness" | "turn";
+/** What a driver means to do. */
+export type DutyStatus = "on_duty" | "leaving" | "on_break" | "unreachable" | "blocked" | "offline";
 /** How a node stands. */
 export type Standing = "up" | "draining" | "dead";
 /** How far the hand-over of a shard has come. */
@@ -37,7 +39,7 @@ export type DayOutcome = "run" | "alone" | "failed" | "missed";
 export type Payment = Exclude<PaymentTiming, "prepay">;
 
 export interface Named {
-  status: DriverStatus | OrderStatus | RescueStatus;
+  status: DriverStatus | DutyStatus | OrderStatus | RescueStatus;
   fulfilment: FulfilmentStatus;
   run: RunStatus;
   member: MemberStatus;

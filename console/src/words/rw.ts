@@ -26,7 +26,8 @@ export const rw: Words = {
   "kind.foot": "Amaguru", "kind.bicycle": "Igare", "kind.moto": "Moto", "kind.car": "Imodoka", "kind.van": "Fago", "kind.tow_truck": "Imodoka ikurura", "kind.zone": "Akarere",
   "sort.ride": "Ingendo", "sort.delivery": "Amagemura", "sort.rescue": "Ubutabazi",
 
-  "side": "Akazi n’umujyi", "side.queue": "Umurongo", "side.city": "Umujyi", "side.activity": "Ibikorwa", "details": "Ibisobanuro",
+  "side": "Akazi n’umujyi", "side.queue": "Umurongo", "side.drivers": "Abashoferi", "side.city": "Umujyi", "side.activity": "Ibikorwa", "details": "Ibisobanuro",
+  "drivers.list": "Abashoferi, uwaje cyangwa wagiye nyuma abanza", "drivers.empty": "Nta n’umwe.", "drivers.first": "Uhereye ku ntangiriro", "drivers.since": "Kuva yatangiye cyangwa yarangije akazi",
   "queue.search": "Shungura: nimero, uko bimeze, umushoferi…", "queue.piles": "Ibigaragazwa", "queue.open": "Bifunguye", "queue.waiting": "Bitegereje", "queue.late": "Byatinze", "queue.rescues": "Ubutabazi",
   "queue.list": "Komande n’ubutabazi, ibyihutirwa mbere", "queue.with": "umushoferi {driver}", "queue.no_match": "Nta bihuye.",
   "queue.empty.open": "Nta gifunguye. Komande n’ubutabazi bishya biza hano ubwabyo.", "queue.empty.waiting": "Nta n’umwe utegereje umushoferi.",
@@ -115,7 +116,7 @@ export const rw: Words = {
 
   "priority.low": "Hasi", "priority.normal": "Bisanzwe", "priority.high": "Hejuru", "priority.urgent": "Byihutirwa cyane",
   "status.available": "Arahari", "status.offered": "Aratekereza ku kazi", "status.partly_busy": "Afite akazi igice", "status.busy": "Arahuze", "status.on_break": "Araruhutse",
-  "status.unreachable": "Ntaboneka", "status.offline": "Ntari ku murongo", "status.blocked": "Yahagaritswe",
+  "status.unreachable": "Ntaboneka", "status.offline": "Ntari ku murongo", "status.blocked": "Yahagaritswe", "status.on_duty": "Ari ku kazi", "status.leaving": "Aragenda",
   "status.awaiting_payment": "Hategerejwe kwishyura", "status.scheduled": "Yateganyijwe", "status.waiting": "Irategereje", "status.searching": "Irashakirwa", "status.job_feed": "Ifunguriwe bose",
   "status.assigned": "Yagenewe", "status.en_route_pickup": "Umushoferi mu nzira", "status.at_pickup": "Ageze aho afatira", "status.in_progress": "Mu rugendo", "status.picked_up": "Yafashwe",
   "status.in_transit": "Mu nzira", "status.at_stop": "Aho ahagarara", "status.at_dropoff": "Ageze iyo ajya", "status.failed_attempt": "Byanze", "status.returning": "Biragaruka",

@@ -239,7 +239,7 @@ enum Who {
 /// How many drivers are asked at once.
 const N_ASKED: usize = 5;
 
-/// What a commit does to its entity's deadline.
+/// What a commit does to its entity's deadline. A driver on duty always has one: by then it must be heard of.
 #[derive(Debug, Clone, Copy)]
 enum Due {
     Stays,
@@ -281,7 +281,7 @@ const fn reserved(nth: usize) -> Step {
 }
 
 const fn ended(nth: usize) -> Step {
-    Step { due: Due::Never, ..step(Who::Driver(nth), &[67]) }
+    Step { due: Due::Moves, ..step(Who::Driver(nth), &[67]) }
 }
 
 /// A delivery from when it is placed, commit by commit: as the demo's crowd made 438 of them (600 drivers, five of whom are asked at once,
@@ -319,7 +319,7 @@ const LIFE: [Step; 23] = {
         ended(2),
         ended(3),
         ended(4),
-        Step { due: Due::Never, ..step(Driver(0), &[40]) },
+        Step { due: Due::Moves, ..step(Driver(0), &[40]) },
         Step { row: Some("en_route_pickup"), ..step(Order, &[23]) },
         Step { due: Due::Moves, row: Some("at_pickup"), ..step(Order, &[51]) },
         Step { due: Due::Moves, row: Some("in_transit"), ..step(Order, &[35]) },

@@ -25,8 +25,8 @@ mod tests;
 pub const LASTS_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The status of one that holds, in lists.
 pub const IN_FORCE: &str = "in_force";
-/// The status of one that nobody needs any more.
-const LAPSED: &str = "lapsed";
+/// The status of one that nobody needs any more, in lists.
+pub const LAPSED: &str = "lapsed";
 /// How long one stays in memory that nobody speaks to.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// What it takes to know this kind of entity.

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::auth::{Identity, scope::Asker, unauthenticated};
 use actors::{
-    EntityKey, Kind, Version,
+    EntityKey, Kind, Version, ViewRow,
     journal::{Recorded, ViewQuery},
-    zone::{OPEN, PAUSED, SCARCE},
+    revocation, rule, template, zone,
 };
 use axum::{
     Json,
@@ -393,12 +393,16 @@ impl Gate {
         if !(1..=most).contains(&limit) {
             return Err(invalid("limit", "1 to 100").into());
         }
-        let statuses: Vec<String> = match &query.status {
+        let mut statuses: Vec<String> = match &query.status {
             Some(text) => text.split(',').map(str::to_owned).collect(),
             None => Vec::new(),
         };
         if let Some(unknown) = statuses.iter().find(|it| !is_status(kind, it)) {
             return Err(invalid("status", &format!("{unknown:?} is no status of these")).into());
+        }
+        let on_duty = DutyStatus::OnDuty.to_string();
+        if kind == Kind::Driver && statuses.contains(&on_duty) {
+            statuses.extend(ON_DUTY_BEFORE.map(str::to_owned));
         }
         let after = query.before.as_deref().map(parse_cursor).transpose()?;
         let view_query =
@@ -409,11 +413,13 @@ impl Gate {
             super::unavailable()
         })?;
         let next = next.map(|(at, id)| cursor(at, id));
+        let is_on_duty =
+            |row: &ViewRow| kind == Kind::Driver && ON_DUTY_BEFORE.contains(&row.status.as_str());
         let items = rows
             .into_iter()
             .map(|(key, row)| Row {
                 id: key.to_string(),
-                status: row.status,
+                status: if is_on_duty(&row) { on_duty.clone() } else { row.status },
                 at: row.at,
                 rider: row.rider,
                 driver: row.driver,
@@ -424,7 +430,10 @@ impl Gate {
     }
 }
 
-/// Is there such a status of that kind? Those of what admins make are theirs to know.
+/// What builds of before wrote in the rows of drivers who were on duty, until these next commit something.
+const ON_DUTY_BEFORE: [&str; 4] = ["available", "offered", "partly_busy", "busy"];
+
+/// Is there such a status of that kind?
 fn is_status(kind: Kind, text: &str) -> bool {
     match kind {
         Kind::Order => OrderStatus::from_str(text).is_ok(),
@@ -432,8 +441,15 @@ fn is_status(kind: Kind, text: &str) -> bool {
         Kind::Driver => DutyStatus::from_str(text).is_ok(),
         Kind::Incident => IncidentStatus::from_str(text).is_ok(),
         Kind::Run => RunStatus::from_str(text).is_ok(),
-        Kind::Zone => [PAUSED, SCARCE, OPEN].contains(&text),
-        Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => true,
+        Kind::Zone => [zone::PAUSED, zone::SCARCE, zone::OPEN].contains(&text),
+        Kind::Rule => [rule::SET, rule::OVER, rule::REMOVED].contains(&text),
+        Kind::Template => {
+            [template::SET, template::DUE, template::PAUSED, template::OVER, template::REMOVED]
+                .contains(&text)
+        }
+        Kind::Revocation => [revocation::IN_FORCE, revocation::LAPSED].contains(&text),
+        // They are in no list.
+        Kind::Rider => false,
     }
 }
 

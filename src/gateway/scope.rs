@@ -39,8 +39,8 @@ use actors::{
 use futures_util::future::join_all;
 use matching::fit::Permit;
 use protocol::{
-    Code, CommandId, DriverId, JobId, OrderId, OrderStatus, Place, Point, Principal, Refused,
-    RescueId, RescueStatus, RiderId, Timestamp, ZoneId,
+    Code, CommandId, DriverId, DutyStatus, JobId, OrderId, OrderStatus, Place, Point, Principal,
+    Refused, RescueId, RescueStatus, RiderId, Timestamp, ZoneId,
     changes::Changed,
     frame::ServerFrame,
     view::{IncidentView, Mark, Position, StopKind},
@@ -459,9 +459,10 @@ impl Gate {
             }
             Kind::Zone => return scope.meets(ZoneId(key.id)),
             Kind::Run => return self.is_run_within(*key, scope, drivers).await.unwrap_or(false),
+            // Who is off duty is nowhere, and so seen from everywhere: it need not be woken to be asked.
+            Kind::Driver if row.status == DutyStatus::Offline.to_string() => return true,
             Kind::Driver => {
-                let driver = DriverId(key.id);
-                return self.is_driver_within(driver, scope, drivers).await.unwrap_or(false);
+                return self.is_driver_seen(DriverId(key.id), scope).await.unwrap_or(false);
             }
             Kind::Rider | Kind::Revocation | Kind::Rule | Kind::Template => {
                 return false;

@@ -482,8 +482,11 @@ async fn drivers_are_listed_by_what_they_mean_to_do_and_stay_so_through_offers()
         let stranger = Caller::new(&node, stranger);
         assert_refused(stranger.get("/v1/drivers").await, 403, "forbidden").await;
     }
-    let unknown = staff.get("/v1/drivers?status=available").await;
-    assert_refused(unknown, 422, "invalid").await;
+    let admin = Caller::new(&node, Principal::Admin);
+    for list in ["/v1/drivers", "/v1/rules", "/v1/run-templates", "/admin/revocations"] {
+        let unknown = admin.get(&format!("{list}?status=available")).await;
+        assert_refused(unknown, 422, "invalid").await;
+    }
 
     let mut asked = on_duty(&node, 1, 0.0).await;
     let here = json_of(staff.get("/v1/drivers?status=on_duty,leaving").await).await;

@@ -14,7 +14,7 @@ use protocol::{
     codec::Codec,
     frame::{ClientFrame, Outcome, Push, Resume, ServerFrame, Topic},
     view::Mark,
-    work::{OrderAction, Sos, Wish},
+    work::{DriverAction, DutyWish, OrderAction, Sos, Wish},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -513,6 +513,19 @@ async fn who_is_here_is_found_among_many_of_elsewhere() {
     until(&here, &format!("{marks}&limit=2"), |page| drivers_of(page) == some(&[4, 5])).await;
     until(&here, "/v1/drivers", |page| ids(page) == some(&[4, 5, 6])).await;
     until(&everywhere, "/v1/drivers", |page| ids(page) == some(&[1, 2, 3, 4, 5, 6])).await;
+    // Who does not work is nowhere, and so is seen from everywhere.
+    let off = Wish::Driver {
+        id: None,
+        action: DriverAction::SetDuty { duty: DutyWish::Off, vehicle: None },
+    };
+    assert!(matches!(driving[0].wish(off).await, Outcome::Ok(_)));
+    let suspend = json!({ "suspend": { "reason": "a test", "reassign": true } });
+    done(&everywhere, &format!("/v1/drivers/{}/actions", driver(2)), suspend).await;
+    for (path, who) in
+        [("?status=offline", &[1][..]), ("?status=blocked", &[2]), ("", &[1, 2, 4, 5, 6])]
+    {
+        until(&here, &format!("/v1/drivers{path}"), |page| ids(page) == some(who)).await;
+    }
 }
 
 #[tokio::test]

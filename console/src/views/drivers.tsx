@@ -1,7 +1,7 @@
 // All drivers there are, by what they mean to do: also those whom no map shows, for they are off duty.
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { VehicleKind } from "@outrider/client";
 import { useApp, usePolled, useTick } from "../app.js";
 import { DRIVER, short } from "../status.js";
@@ -9,7 +9,9 @@ import { Empty, Glyph, Loading, Refusal, described } from "../ui.js";
 import { because, number, span, t, word } from "../words.js";
 import type { DutyStatus } from "../words/named.js";
 
+/** Who is on duty comes and goes; where the others are is looked at less often. */
 const LOOK_MS = 5000;
+const LOOK_SELDOM_MS = 20_000;
 /** How many a page has, as the node allows. */
 const LISTED_MAX = 100;
 /** A rating of nobody who was ever rated, in hundredths of a star. */
@@ -35,10 +37,18 @@ export function Drivers({ selected, onOpen }: { selected: string | null; onOpen:
   // What they do just now, and for how long, is of the moment.
   useTick(1000);
   const from = before === null ? "" : `&before=${encodeURIComponent(before)}`;
-  const answer = usePolled<{ items: Listed[]; next: string | null }>(live.principal === null ? null : `/v1/drivers?status=${pile.join()}&limit=${LISTED_MAX}${from}`, LOOK_MS);
+  const answer = usePolled<{ items: Listed[]; next: string | null }>(live.principal === null ? null : `/v1/drivers?status=${pile.join()}&limit=${LISTED_MAX}${from}`, pile === PILES[0] ? LOOK_MS : LOOK_SELDOM_MS);
   const page = answer !== null && "ok" in answer ? answer.ok : null;
-  const choose = (next: (typeof PILES)[number]): void => {
-    setPile(next);
+  // What leads on stays as it is until the page is there, and does nothing: whoever pressed it by a key would lose it.
+  const last = useRef(page);
+  if (page) last.current = page;
+  const next = last.current?.next ?? null;
+  const turn = (to: string | null): void => {
+    if (answer !== null) setBefore(to);
+  };
+  const choose = (other: (typeof PILES)[number]): void => {
+    last.current = null;
+    setPile(other);
     setBefore(null);
   };
   return (
@@ -46,18 +56,18 @@ export function Drivers({ selected, onOpen }: { selected: string | null; onOpen:
       <div class="chips" role="group" aria-label={t("queue.piles")}>
         {PILES.map((it) => <button key={it[0]} type="button" aria-pressed={it === pile} onClick={() => choose(it)}>{word("status", it[0]!)}</button>)}
       </div>
-      <div class="listed">
+      <div class="listed" key={`${pile[0]} ${before}`}>
         {answer === null ? <Loading rows={8} /> : "refused" in answer ? <Refusal refused={answer.refused} /> : answer.ok.items.length === 0 ? <Empty>{t("drivers.empty")}</Empty> : null}
         <ul aria-label={t("drivers.list")}>
           {page?.items.map((it) => <Row key={it.id} driver={it} isSelected={it.id === selected} onOpen={onOpen} />)}
         </ul>
-        {before !== null || page?.next ? (
-          <p class="soft">
-            {before === null ? null : <button type="button" class="link" onClick={() => setBefore(null)}>{t("drivers.first")}</button>}
-            {page?.next ? <button type="button" class="link" onClick={() => setBefore(page.next)}>{t("more")}</button> : null}
-          </p>
-        ) : null}
       </div>
+      {before !== null || next !== null ? (
+        <p class="roster-pages">
+          {before === null ? null : <button type="button" class="link" aria-disabled={answer === null} onClick={() => turn(null)}>{t("drivers.first")}</button>}
+          {next === null ? null : <button type="button" class="link" aria-disabled={answer === null} onClick={() => turn(next)}>{t("more")}</button>}
+        </p>
+      ) : null}
     </div>
   );
 }

@@ -35,6 +35,7 @@ fn every_route_is_described() {
     GET /v1/actors/{id}/residence
     GET /v1/analytics/service-levels
     GET /v1/demand
+    GET /v1/drivers
     GET /v1/drivers/{id}
     GET /v1/drivers/{id}/queue
     GET /v1/drivers/{id}/shifts

@@ -8,5 +8,5 @@
     ("index.html", include_bytes!("index.html") as &[u8], false),
     ("maplibre-gl-worker.mjs", include_bytes!("maplibre-gl-worker.mjs") as &[u8], false),
     ("rw-28cc0db9.js", include_bytes!("rw-28cc0db9.js") as &[u8], true),
-    ("views-49cf98eb.js", include_bytes!("views-49cf98eb.js") as &[u8], true),
+    ("views-c3c59d54.js", include_bytes!("views-c3c59d54.js") as &[u8], true),
 ]

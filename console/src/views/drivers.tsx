@@ -39,15 +39,11 @@ export function Drivers({ selected, onOpen }: { selected: string | null; onOpen:
   const from = before === null ? "" : `&before=${encodeURIComponent(before)}`;
   const answer = usePolled<{ items: Listed[]; next: string | null }>(live.principal === null ? null : `/v1/drivers?status=${pile.join()}&limit=${LISTED_MAX}${from}`, pile === PILES[0] ? LOOK_MS : LOOK_SELDOM_MS);
   const page = answer !== null && "ok" in answer ? answer.ok : null;
-  // What leads on stays as it is until the page is there, and does nothing: whoever pressed it by a key would lose it.
-  const last = useRef(page);
-  if (page) last.current = page;
-  const next = last.current?.next ?? null;
-  const turn = (to: string | null): void => {
-    if (answer !== null) setBefore(to);
-  };
+  // What leads on stays, whatever it leads to: who pressed it by a key would lose the place.
+  const isPaged = useRef(false);
+  isPaged.current ||= page?.next != null;
   const choose = (other: (typeof PILES)[number]): void => {
-    last.current = null;
+    isPaged.current = false;
     setPile(other);
     setBefore(null);
   };
@@ -57,15 +53,15 @@ export function Drivers({ selected, onOpen }: { selected: string | null; onOpen:
         {PILES.map((it) => <button key={it[0]} type="button" aria-pressed={it === pile} onClick={() => choose(it)}>{word("status", it[0]!)}</button>)}
       </div>
       <div class="listed" key={`${pile[0]} ${before}`}>
-        {answer === null ? <Loading rows={8} /> : "refused" in answer ? <Refusal refused={answer.refused} /> : answer.ok.items.length === 0 ? <Empty>{t("drivers.empty")}</Empty> : null}
+        {answer === null ? <Loading rows={8} /> : "refused" in answer ? <Refusal refused={answer.refused} /> : answer.ok.items.length === 0 && answer.ok.next === null ? <Empty>{t("drivers.empty")}</Empty> : null}
         <ul aria-label={t("drivers.list")}>
           {page?.items.map((it) => <Row key={it.id} driver={it} isSelected={it.id === selected} onOpen={onOpen} />)}
         </ul>
       </div>
-      {before !== null || next !== null ? (
+      {isPaged.current ? (
         <p class="roster-pages">
-          {before === null ? null : <button type="button" class="link" aria-disabled={answer === null} onClick={() => turn(null)}>{t("drivers.first")}</button>}
-          {next === null ? null : <button type="button" class="link" aria-disabled={answer === null} onClick={() => turn(next)}>{t("more")}</button>}
+          <button type="button" class="link" aria-disabled={before === null} onClick={() => setBefore(null)}>{t("drivers.first")}</button>
+          <button type="button" class="link" aria-disabled={page?.next == null} onClick={() => page?.next && setBefore(page.next)}>{t("more")}</button>
         </p>
       ) : null}
     </div>

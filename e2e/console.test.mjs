@@ -535,7 +535,7 @@ test("drivers are listed by what they mean to do, also who is off duty and on no
   const first = page.locator(".roster li button").first();
   const id = await first.getAttribute("title");
   await first.click();
-  await page.locator("#details .facts").waitFor();
+  await page.locator("#details .facts").first().waitFor();
   assert.equal(await page.evaluate(() => location.hash), `#/dispatch/${id}`);
 
   const driver = `driver-0192f3c8aaaa70008000${randomBytes(6).toString("hex")}`;

@@ -32,6 +32,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{str::FromStr, sync::Arc, time::Duration};
+use strum::IntoEnumIterator;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -397,8 +398,10 @@ impl Gate {
             Some(text) => text.split(',').map(str::to_owned).collect(),
             None => Vec::new(),
         };
-        if let Some(unknown) = statuses.iter().find(|it| !is_status(kind, it)) {
-            return Err(invalid("status", &format!("{unknown:?} is no status of these")).into());
+        let known = statuses_of(kind);
+        if let Some(unknown) = statuses.iter().find(|it| !known.contains(&it.as_str())) {
+            let problem = format!("{unknown:?} is none of {}", known.join(", "));
+            return Err(invalid("status", &problem).into());
         }
         let on_duty = DutyStatus::OnDuty.to_string();
         if kind == Kind::Driver && statuses.contains(&on_duty) {
@@ -433,23 +436,25 @@ impl Gate {
 /// What builds of before wrote in the rows of drivers who were on duty, until these next commit something.
 const ON_DUTY_BEFORE: [&str; 4] = ["available", "offered", "partly_busy", "busy"];
 
-/// Is there such a status of that kind?
-fn is_status(kind: Kind, text: &str) -> bool {
+/// The statuses that rows of a kind may have.
+fn statuses_of(kind: Kind) -> Vec<&'static str> {
+    fn all<S: IntoEnumIterator + Into<&'static str>>() -> Vec<&'static str> {
+        S::iter().map(Into::into).collect()
+    }
     match kind {
-        Kind::Order => OrderStatus::from_str(text).is_ok(),
-        Kind::Rescue => RescueStatus::from_str(text).is_ok(),
-        Kind::Driver => DutyStatus::from_str(text).is_ok(),
-        Kind::Incident => IncidentStatus::from_str(text).is_ok(),
-        Kind::Run => RunStatus::from_str(text).is_ok(),
-        Kind::Zone => [zone::PAUSED, zone::SCARCE, zone::OPEN].contains(&text),
-        Kind::Rule => [rule::SET, rule::OVER, rule::REMOVED].contains(&text),
+        Kind::Order => all::<OrderStatus>(),
+        Kind::Rescue => all::<RescueStatus>(),
+        Kind::Driver => all::<DutyStatus>(),
+        Kind::Incident => all::<IncidentStatus>(),
+        Kind::Run => all::<RunStatus>(),
+        Kind::Zone => vec![zone::PAUSED, zone::SCARCE, zone::OPEN],
+        Kind::Rule => vec![rule::SET, rule::OVER, rule::REMOVED],
         Kind::Template => {
-            [template::SET, template::DUE, template::PAUSED, template::OVER, template::REMOVED]
-                .contains(&text)
+            vec![template::SET, template::DUE, template::PAUSED, template::OVER, template::REMOVED]
         }
-        Kind::Revocation => [revocation::IN_FORCE, revocation::LAPSED].contains(&text),
+        Kind::Revocation => vec![revocation::IN_FORCE, revocation::LAPSED],
         // They are in no list.
-        Kind::Rider => false,
+        Kind::Rider => Vec::new(),
     }
 }
 
